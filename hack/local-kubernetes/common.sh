@@ -2,6 +2,7 @@
 # shellcheck shell=bash disable=SC2034
 
 REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+HACK_DIR=$REPOSITORY/hack/local-kubernetes
 BUILD_DIR=$REPOSITORY/.build
 CACHE_DIR=${K8S_SKY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/k8s-sky-provider}
 
@@ -53,4 +54,27 @@ python_venv() {
   "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$requirements" ||
     fail "pip could not install $requirements" "is PyPI reachable from here?"
   printf '%s\n' "$stamp" >"$directory/.requirements"
+}
+
+# with_progress WHAT LOG COMMAND...: runs it with its output in LOG, and says every 20 seconds how far it is.
+with_progress() {
+  local what=$1 log=$2 job started=$SECONDS shown=$SECONDS
+  shift 2
+  setsid "$@" >>"$log" 2>&1 &
+  job=$!
+  # shellcheck disable=SC2064 # the process group of now is meant
+  trap "kill -- -$job 2>/dev/null" EXIT
+  while kill -0 "$job" 2>/dev/null; do
+    sleep 1
+    if [ $((SECONDS - shown)) -ge 20 ]; then
+      shown=$SECONDS
+      say "$what: $((SECONDS - started)) s, $(wc -l <"$log") steps, now $(tail -n 1 "$log" | cut -c1-80)"
+    fi
+  done
+  if ! wait "$job"; then
+    tail -n 25 "$log" >&2
+    fail "$what failed" "the whole output is in $log"
+  fi
+  trap - EXIT
+  say "$what: done in $((SECONDS - started)) s"
 }

@@ -1,0 +1,1 @@
+"""What the cluster made of Debian packages needs beside Kubernetes: a name server and a volume provisioner."""
