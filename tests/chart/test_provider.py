@@ -1,0 +1,210 @@
+"""What the operators get: defaults, SkyPilot's configuration, the volume, credentials by reference."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from k8s_sky_provider.provider_info import get_provider_info
+from k8s_sky_provider.workspace import Credential
+
+from .conftest import NAMESPACE, Objects, RenderError, merge, render, render_all, render_text
+
+IMAGE = {"image": {"repository": "registry.example.com:5000/sky/skypilot", "tag": "1"}}
+EVERYTHING: dict[str, Any] = merge(
+    IMAGE,
+    {
+        "imagePullSecrets": ["one", "two"],
+        "volume": {"allowNetworkFileSystem": True},
+        "credentials": [{"secretName": "aws", "path": ".aws"}, {"secretName": "runpod", "env": True}],
+        "deploymentName": "prod",
+    },
+)
+
+
+def defaults(values: dict[str, Any]) -> dict[str, str]:
+    """Return the provider's defaults by option, without the prefix of the environment variables."""
+    data = render(values)["ConfigMap", "sky-provider"]["data"]
+    prefix = "AIRFLOW__SKYPILOT__"
+    assert all(key.startswith(prefix) for key in data)
+    return {key.removeprefix(prefix).lower(): value for key, value in data.items()}
+
+
+def sky_config(objects: Objects) -> Any:
+    return yaml.safe_load(objects["ConfigMap", "sky-config"]["data"]["config.yaml"])
+
+
+def test_all_defaults() -> None:
+    assert defaults(EVERYTHING) == {
+        "namespace": NAMESPACE,
+        "deployment": "prod",
+        "image": "registry.example.com:5000/sky/skypilot:1",
+        "image_pull_policy": "IfNotPresent",
+        "image_pull_secrets": "one,two",
+        "volume_claim": "sky-state",
+        "allow_network_file_system": "True",
+        "service_account_name": "sky-runner",
+        "config_map": "sky-config",
+        "credentials": '[{"path":".aws","secret":"aws"},{"env":true,"secret":"runpod"}]',
+    }
+
+
+def test_the_provider_knows_every_default() -> None:
+    options = get_provider_info()["config"]["skypilot"]["options"]
+    assert set(defaults(EVERYTHING)) == set(options)
+
+
+def test_what_is_not_set_is_left_to_the_provider() -> None:
+    assert set(defaults({})) == {
+        "namespace",
+        "deployment",
+        "image_pull_policy",
+        "volume_claim",
+        "service_account_name",
+        "config_map",
+    }
+
+
+def test_credentials_are_what_the_provider_parses() -> None:
+    entries = json.loads(defaults(EVERYTHING)["credentials"])
+    parsed = [Credential.parse(entry) for entry in entries]
+    assert [(entry.secret, entry.path, entry.env) for entry in parsed] == [
+        ("aws", ".aws", False),
+        ("runpod", None, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        ({"repository": "r/s"}, "r/s:0.1.0"),
+        ({"repository": "r/s", "tag": "x"}, "r/s:x"),
+        ({"repository": "r/s", "tag": "x", "digest": "sha256:" + "0" * 64}, "r/s@sha256:" + "0" * 64),
+        ({"repository": "localhost:5000/k8s-sky/skypilot", "tag": "abc"}, "localhost:5000/k8s-sky/skypilot:abc"),
+    ],
+)
+def test_image_reference(image: dict[str, str], reference: str) -> None:
+    assert defaults({"image": image})["image"] == reference
+
+
+def test_defaults_name_the_parts_that_exist_already() -> None:
+    values = {
+        "volume": {"existingClaim": "mine"},
+        "serviceAccounts": {"runner": {"create": False, "name": "my-runner"}},
+    }
+    found = defaults(values)
+    assert (found["volume_claim"], found["service_account_name"]) == ("mine", "my-runner")
+
+
+def test_an_airflow_elsewhere_finds_the_defaults_in_its_namespace() -> None:
+    accounts = [{"name": name, "namespace": "airflow"} for name in ("airflow-worker", "airflow-triggerer")]
+    copies = [
+        o
+        for o in render_all({"airflowServiceAccounts": accounts})
+        if o["kind"] == "ConfigMap" and o["metadata"]["name"] == "sky-provider"
+    ]
+    assert [copy["metadata"]["namespace"] for copy in copies] == [NAMESPACE, "airflow"]
+    assert copies[0]["data"] == copies[1]["data"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param({}, {"kubernetes": {"remote_identity": "sky-cluster", "provision_timeout": 600}}, id="defaults"),
+        pytest.param({"skyKubernetes": {"enabled": False}}, {}, id="no-kubernetes"),
+        pytest.param(
+            {"skyKubernetes": {"enabled": False}, "config": {"aws": {"labels": {"a": "b"}}}},
+            {"aws": {"labels": {"a": "b"}}},
+            id="only-the-users",
+        ),
+        pytest.param(
+            {
+                "config": {
+                    "kubernetes": {
+                        "provision_timeout": 60,
+                        "pod_config": {"spec": {"containers": [{"imagePullPolicy": "IfNotPresent"}]}},
+                    },
+                    "jobs": {"bucket": "s3://x"},
+                }
+            },
+            {
+                "kubernetes": {
+                    "remote_identity": "sky-cluster",
+                    "provision_timeout": 60,
+                    "pod_config": {"spec": {"containers": [{"imagePullPolicy": "IfNotPresent"}]}},
+                },
+                "jobs": {"bucket": "s3://x"},
+            },
+            id="users-wins-deeply",
+        ),
+        pytest.param(
+            {"serviceAccounts": {"cluster": {"create": False, "name": "mine"}}},
+            {"kubernetes": {"remote_identity": "mine", "provision_timeout": 600}},
+            id="existing-cluster-account",
+        ),
+    ],
+)
+def test_skypilot_configuration(values: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert sky_config(render(values)) == expected
+
+
+@pytest.mark.parametrize(
+    ("volume", "spec"),
+    [
+        ({}, {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}),
+        (
+            {"size": "1Ti", "storageClassName": "fast", "accessModes": ["ReadWriteMany"]},
+            {
+                "accessModes": ["ReadWriteMany"],
+                "storageClassName": "fast",
+                "resources": {"requests": {"storage": "1Ti"}},
+            },
+        ),
+        (
+            {"storageClassName": "-"},
+            {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "resources": {"requests": {"storage": "10Gi"}}},
+        ),
+    ],
+)
+def test_volume_claim(volume: dict[str, Any], spec: dict[str, Any]) -> None:
+    assert render({"volume": volume})["PersistentVolumeClaim", "sky-state"]["spec"] == spec
+
+
+@pytest.mark.parametrize(
+    ("volume", "annotations"),
+    [
+        ({}, {"helm.sh/resource-policy": "keep"}),
+        ({"keep": False}, None),
+        ({"annotations": {"a": "b"}}, {"helm.sh/resource-policy": "keep", "a": "b"}),
+        ({"keep": False, "annotations": {"a": "b"}}, {"a": "b"}),
+    ],
+)
+def test_uninstalling_keeps_the_state_unless_told(volume: dict[str, Any], annotations: dict[str, str] | None) -> None:
+    claim = render({"volume": volume})["PersistentVolumeClaim", "sky-state"]
+    assert claim["metadata"].get("annotations") == annotations
+
+
+def test_only_airflow_brings_secrets() -> None:
+    assert "kind: Secret" not in render_text(EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"secretName": "aws"}, "credentials[0] (aws): say what becomes of the Secret"),
+        ({"secretName": "aws", "path": ".aws", "env": True}, "credentials[0] (aws): give either path or env"),
+    ],
+)
+def test_a_credential_is_files_or_environment(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(RenderError) as error:
+        render({"credentials": [entry]})
+    assert message in str(error.value)
+
+
+def test_an_existing_service_account_needs_a_name() -> None:
+    with pytest.raises(RenderError) as error:
+        render({"serviceAccounts": {"runner": {"create": False}}})
+    assert "serviceAccounts.runner.name: name the existing ServiceAccount" in str(error.value)
