@@ -1,0 +1,401 @@
+"""What all Sky operators have in common: one pod, one action, one result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
+from kubernetes.client import models as k8s
+from kubernetes.client.exceptions import ApiException
+
+from k8s_sky_provider.exceptions import (
+    SkyCancelledError,
+    SkyDeploymentError,
+    SkyPilotError,
+    SkyPodFailedError,
+    SkyRequestError,
+    SkyTransientError,
+    error_for,
+)
+from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, ProtocolError, SkyRequest, SkyResult
+from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, Credential, Workspace
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+RUNNER_COMMAND = ["tini", "--", "python", "-m", "k8s_sky_provider.runner"]
+RESULT_KEY = "result"
+"""XCom key of the whole result."""
+
+# How the container runtime says that the command is not in the image.
+_NOT_STARTED_REASONS = {"StartError", "ContainerCannotRun", "RunContainerError"}
+
+
+class SkyBaseOperator(KubernetesPodOperator):
+    """Run one SkyPilot action in a pod of its own.
+
+    Not used directly: each action has a class of its own. Every parameter of
+    :class:`~airflow.providers.cncf.kubernetes.operators.pod.KubernetesPodOperator` can be given too;
+    volumes, mounts and environment that a pod template or an argument already has are left as they are.
+
+    The operator returns what the next task wants (see each class) and pushes the whole
+    :class:`~k8s_sky_provider.protocol.SkyResult` under the XCom key ``result``, of a failed task too.
+
+    :param on_cancel: what happens to the job and the cluster when the task is killed: ``cancel`` the job,
+        ``down`` or ``stop`` the cluster, ``leave`` them (default: the class's own)
+    :param fail_fast: do not retry the task when the user's job or setup fails
+    :param deployment: name of this Airflow deployment in SkyPilot
+    :param volume_claim: PersistentVolumeClaim with SkyPilot's state (templated)
+    :param config_map: ConfigMap with SkyPilot's ``config.yaml`` (templated)
+    :param credentials: Secrets with cloud credentials: ``{"secret": name, "path": directory below the home}``
+        or ``{"secret": name, "env": True}``
+    :param startup_timeout_seconds: how long the pod may take to start, image pull and node scale-up included
+    :param startup_check_interval_seconds: how often that is looked at
+    :param termination_grace_period: seconds that the pod has for ``on_cancel`` when it is killed
+    :param logging_interval: when deferred, seconds between two fetches of the pod's log
+    :param log_events_on_failure: put the pod's events into the task log when it fails
+    :param log_pod_spec_on_failure: put the pod's specification into the task log when it fails
+    :param do_xcom_push: push the return value
+    :raises SkyRequestError: before a pod exists, when an argument or the task YAML is wrong
+    :raises SkyDeploymentError: when the volume, ServiceAccount, image or a setting is missing or wrong
+    :raises SkyPilotError: one of :mod:`k8s_sky_provider.exceptions`, when the action fails
+    """
+
+    action: ClassVar[str]
+
+    template_fields: Sequence[str] = (
+        *KubernetesPodOperator.template_fields,
+        "volume_claim",
+        "config_map",
+        "service_account_name",
+    )
+    ui_color = "#82a8dc"
+
+    def __init__(
+        self,
+        *,
+        on_cancel: str | None = None,
+        fail_fast: bool = False,
+        deployment: str | None = None,
+        volume_claim: str | None = None,
+        config_map: str | None = None,
+        credentials: Sequence[Mapping[str, Any]] | None = None,
+        startup_timeout_seconds: int = 600,
+        startup_check_interval_seconds: int = 1,
+        termination_grace_period: int = 300,
+        logging_interval: int | None = 10,
+        log_events_on_failure: bool = True,
+        log_pod_spec_on_failure: bool = False,
+        do_xcom_push: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            startup_timeout_seconds=startup_timeout_seconds,
+            startup_check_interval_seconds=startup_check_interval_seconds,
+            termination_grace_period=termination_grace_period,
+            logging_interval=logging_interval,
+            log_events_on_failure=log_events_on_failure,
+            log_pod_spec_on_failure=log_pod_spec_on_failure,
+            # True would add KubernetesPodOperator's sidecar; the result comes in the termination message.
+            do_xcom_push=False,
+            **kwargs,
+        )
+        if on_cancel is not None and on_cancel not in set(OnCancel):
+            raise SkyRequestError(f"on_cancel: {on_cancel!r} is not one of {', '.join(OnCancel)}")
+        if credentials is not None:
+            for entry in credentials:
+                Credential.parse(entry)
+        self.on_cancel = on_cancel
+        self.fail_fast = fail_fast
+        self.deployment = deployment
+        self.volume_claim = volume_claim
+        self.config_map = config_map
+        self.credentials = credentials
+        self.push_return_value = do_xcom_push
+        self._result: SkyResult | None = None
+        self._event_message = ""
+
+    @property
+    def default_on_cancel(self) -> OnCancel | None:
+        """What happens on a kill unless ``on_cancel`` says otherwise; None where there is nothing to undo."""
+        return None
+
+    def build_arguments(self, context: Context | None) -> dict[str, Any]:
+        """Return the action's arguments for the request, after Jinja.
+
+        :raises SkyRequestError: if one of the operator's arguments is wrong
+        """
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        """Check what can be known, run the pod (or defer), and return the action's value."""
+        self._build_request(context)
+        super().execute(context)
+        return self._finish()
+
+    def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
+        """Take the result after a deferral."""
+        self._event_message = str(event.get("message", ""))
+        super().trigger_reentry(context, event)
+        return self._finish()
+
+    def build_pod_request_obj(self, context: Context | None = None, **kwargs: Any) -> k8s.V1Pod:
+        """Return the pod: KubernetesPodOperator's, with the workspace and the request put in.
+
+        What the pod template, the full pod spec or an argument already has under the same volume name,
+        mount path or variable name stays as it is.
+        """
+        workspace = self._workspace()
+        template = self._template_pod()
+        base = next(iter(template.spec.containers or []), None) if template.spec else None
+
+        self.image = self.image or workspace.image
+        self.namespace = self.namespace or (template.metadata and template.metadata.namespace) or workspace.namespace
+        self.image_pull_policy = self.image_pull_policy or workspace.image_pull_policy
+        self.service_account_name = (
+            self.service_account_name
+            or (template.spec and template.spec.service_account_name)
+            or workspace.service_account_name
+        )
+        if not self.image_pull_secrets:
+            self.image_pull_secrets = [k8s.V1LocalObjectReference(name=name) for name in workspace.image_pull_secrets]
+        if not self.security_context and not (template.spec and template.spec.security_context):
+            self.security_context = workspace.security_context
+        self.labels = {**self.labels, DEPLOYMENT_LABEL: workspace.deployment}
+        self.cmds = self.cmds or RUNNER_COMMAND
+        self.arguments = [self._build_request(context).to_argument()]
+        template_spec = template.spec or k8s.V1PodSpec(containers=[])
+        self.volumes = _join(self.volumes, workspace.volumes, template_spec.volumes, "name")
+        self.volume_mounts = _join(
+            self.volume_mounts, workspace.volume_mounts, base and base.volume_mounts, "mount_path"
+        )
+        if isinstance(self.env_vars, dict):
+            self.env_vars = [k8s.V1EnvVar(name=name, value=value) for name, value in self.env_vars.items()]
+        self.env_vars = _join(self.env_vars, workspace.env, base and base.env, "name")
+        self.env_from = [*self.env_from, *(source for source in workspace.env_from if source not in self.env_from)]
+        return super().build_pod_request_obj(context, **kwargs)
+
+    def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
+        """Create the pod or find the one that this task instance already has.
+
+        :raises SkyDeploymentError: if Kubernetes refuses the pod for good
+        :raises SkyTransientError: if a quota is used up
+        """
+        self._check_claims(pod_request_obj)
+        try:
+            return super().get_or_create_pod(pod_request_obj, context)
+        except ApiException as error:
+            message = _api_message(error)
+            if "exceeded quota" in message:
+                raise SkyTransientError(f"Kubernetes has no room for the pod now: {message}") from error
+            if error.status in {400, 403, 404, 422}:
+                raise SkyDeploymentError(
+                    f"Kubernetes refuses the pod in namespace {pod_request_obj.metadata.namespace!r}: {message}"
+                ) from error
+            raise
+
+    def cleanup(
+        self,
+        pod: k8s.V1Pod,
+        remote_pod: k8s.V1Pod,
+        xcom_result: dict[str, Any] | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """Delete the pod as asked, then take its result or raise what it means.
+
+        This is the one place that sees the finished pod, deferred or not.
+        """
+        under_way = sys.exc_info()[1]
+        terminated = _terminated_state(remote_pod, self.base_container_name)
+        try:
+            super().cleanup(pod, remote_pod, xcom_result=xcom_result, context=context)
+        except AirflowSkipException:
+            raise
+        except AirflowException as error:
+            self.log.debug("%s", error)
+        if self._killed:
+            raise SkyCancelledError("The task was killed before it was done")
+        if terminated is None:
+            self._raise_if_not_started(under_way)
+            return
+        result = self._read_result(remote_pod, terminated)
+        if context is not None:
+            context["ti"].xcom_push(key=RESULT_KEY, value=result.to_dict())
+        if result.exit_code != ExitCode.OK:
+            raise error_for(result, fail_fast=self.fail_fast)
+        if terminated.exit_code != 0:
+            raise SkyPodFailedError(
+                f"The runner reported success, yet its container ended with {terminated.exit_code}", result
+            )
+        self._result = result
+
+    def _finish(self) -> Any:
+        if self._result is None:
+            raise SkyPodFailedError("The pod was gone before its result could be read")
+        # The task runner looks at this only after execute: see do_xcom_push in __init__.
+        self.do_xcom_push = self.push_return_value
+        return self._result.return_value
+
+    def _workspace(self) -> Workspace:
+        return Workspace.resolve(
+            deployment=self.deployment,
+            image=self.image,
+            image_pull_policy=self.image_pull_policy,
+            namespace=self.namespace,
+            service_account_name=self.service_account_name,
+            volume_claim=self.volume_claim,
+            config_map=self.config_map,
+            credentials=self.credentials,
+        )
+
+    def request_owner(self, context: Context | None) -> Owner:
+        """Return the task instance that asks; without a context (a dry run) it has no names."""
+        deployment = self._workspace().deployment
+        if context is None:
+            return Owner(deployment=deployment, dag_id="", run_id="", task_id="")
+        ti = context["ti"]
+        return Owner(
+            deployment=deployment,
+            dag_id=ti.dag_id,
+            run_id=str(context["run_id"]),
+            task_id=ti.task_id,
+            map_index=-1 if ti.map_index is None else ti.map_index,
+            try_number=ti.try_number,
+        )
+
+    def _build_request(self, context: Context | None) -> SkyRequest:
+        workspace = self._workspace()
+        on_cancel = OnCancel(self.on_cancel) if self.on_cancel else self.default_on_cancel
+        request = SkyRequest(
+            action=self.action,
+            arguments=self.build_arguments(context),
+            owner=self.request_owner(context),
+            on_cancel=on_cancel,
+            expected_mounts=workspace.expected_mounts,
+            allow_network_file_system=workspace.allow_network_file_system,
+        )
+        try:
+            request.to_argument()
+        except (ProtocolError, TypeError) as error:
+            raise SkyRequestError(f"{self.action}: {error}") from error
+        return request
+
+    def _check_claims(self, pod_request_obj: k8s.V1Pod) -> None:
+        """Name a missing volume now: Kubernetes would leave the pod pending until the timeout."""
+        namespace = pod_request_obj.metadata.namespace
+        for volume in pod_request_obj.spec.volumes or []:
+            if volume.persistent_volume_claim is None:
+                continue
+            claim = volume.persistent_volume_claim.claim_name
+            try:
+                self.client.read_namespaced_persistent_volume_claim(claim, namespace)
+            except ApiException as error:
+                if error.status == 404:
+                    raise SkyDeploymentError(
+                        f"PersistentVolumeClaim {claim!r} does not exist in namespace {namespace!r}; "
+                        "create it, or name another one as volume_claim"
+                    ) from error
+                self.log.debug("No right to look for PersistentVolumeClaim %s: %s", claim, error.reason)
+
+    def _template_pod(self) -> k8s.V1Pod:
+        if self.pod_template_file:
+            pod = PodGenerator.deserialize_model_file(self.pod_template_file)
+        elif self.pod_template_dict:
+            pod = PodGenerator.deserialize_model_dict(self.pod_template_dict)
+        else:
+            return self.full_pod_spec or k8s.V1Pod()
+        return PodGenerator.reconcile_pods(pod, self.full_pod_spec) if self.full_pod_spec else pod
+
+    def _read_result(self, remote_pod: k8s.V1Pod, terminated: k8s.V1ContainerStateTerminated) -> SkyResult:
+        if terminated.message and terminated.reason not in _NOT_STARTED_REASONS:
+            try:
+                return SkyResult.from_json(terminated.message)
+            except ProtocolError as error:
+                raise SkyDeploymentError(
+                    f"The pod's result cannot be read: {error}. Image: {self._image_of(remote_pod)}"
+                ) from error
+        raise self._error_without_result(remote_pod, terminated)
+
+    def _error_without_result(self, remote_pod: k8s.V1Pod, terminated: k8s.V1ContainerStateTerminated) -> SkyPilotError:
+        image = self._image_of(remote_pod)
+        if terminated.reason in _NOT_STARTED_REASONS:
+            return SkyDeploymentError(
+                f"Image {image!r} cannot run the runner: {terminated.message}. "
+                "Build it from images/skypilot (docs/images.md)"
+            )
+        if terminated.reason == "OOMKilled":
+            return SkyPodFailedError("The pod ran out of memory; raise container_resources")
+        if terminated.exit_code == 1:
+            # The runner reports whatever happens to it; Python alone ends with 1, when it has no such module.
+            return SkyDeploymentError(
+                f"Image {image!r} has no runner (python -m k8s_sky_provider.runner). "
+                "Build it from images/skypilot (docs/images.md)"
+            )
+        reason = " ".join(filter(None, [remote_pod.status.reason, remote_pod.status.message])) or terminated.reason
+        return SkyPodFailedError(f"The pod ended with exit code {terminated.exit_code} and no result: {reason}")
+
+    def _raise_if_not_started(self, under_way: BaseException | None) -> None:
+        """Raise what it means that the container never ended; leave alone an error that says it already."""
+        if isinstance(under_way, SkyPilotError) or (
+            under_way is not None and not isinstance(under_way, (AirflowException, ApiException))
+        ):
+            return
+        reason = self._event_message or str(under_way or "The pod ended without a result")
+        if "InvalidImageName" in reason:
+            raise SkyDeploymentError(f"image: {reason}") from under_way
+        raise SkyPodFailedError(reason) from under_way
+
+    def _image_of(self, remote_pod: k8s.V1Pod) -> str | None:
+        return next((c.image for c in remote_pod.spec.containers if c.name == self.base_container_name), None)
+
+
+def cluster_name_for(owner: Owner) -> str:
+    """Return the name of the cluster that belongs to a task instance: the same for each of its tries.
+
+    It has at most 40 characters and follows SkyPilot's rules: letters, digits and dashes, a letter first.
+    """
+    readable = re.sub(r"[^a-z0-9]+", "-", f"{owner.dag_id}-{owner.task_id}".lower()).strip("-")[:30].strip("-")
+    digest = hashlib.sha256(json.dumps(owner.task_instance).encode()).hexdigest()[:8]
+    name = f"{readable}-{digest}" if readable else digest
+    return name if name[0].isalpha() else f"s{name}"[:40]
+
+
+def dag_folder(context: Context | None) -> Path | None:
+    """Return the folder of the DAG file of a running task."""
+    fileloc = getattr(context["dag"], "fileloc", None) if context else None
+    return Path(fileloc).parent if fileloc else None
+
+
+def _join(given: list[Any] | None, added: list[Any], in_template: list[Any] | None, key: str) -> list[Any]:
+    """Add what neither the arguments nor the template have under the same key."""
+    taken = {_key_of(item, key) for item in [*(given or []), *(in_template or [])]}
+    return [*(given or []), *(item for item in added if getattr(item, key) not in taken)]
+
+
+def _key_of(item: Any, key: str) -> Any:
+    return item.get(key) if isinstance(item, Mapping) else getattr(item, key)
+
+
+def _terminated_state(pod: k8s.V1Pod | None, container: str) -> k8s.V1ContainerStateTerminated | None:
+    if pod is None or pod.status is None:
+        return None
+    for status in pod.status.container_statuses or []:
+        if status.name == container and status.state is not None:
+            return status.state.terminated
+    return None
+
+
+def _api_message(error: ApiException) -> str:
+    """Return what the Kubernetes API says in its body, which is more than the HTTP reason."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)

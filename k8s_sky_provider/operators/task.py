@@ -1,0 +1,150 @@
+"""Finds a task, reads it and checks it before a pod exists.
+
+The check knows SkyPilot's keys and their outer types, so that a typing error fails at once. What lies
+deeper, and a task that only exists on the volume, is checked by SkyPilot itself in the pod.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from k8s_sky_provider.exceptions import SkyRequestError
+
+_NUMBER_OR_TEXT = (int, float, str)
+_ANY = (object,)
+
+TASK_KEYS: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "workdir": (str, dict),
+    "event_callback": (str,),
+    "num_nodes": (int,),
+    "resources": (dict,),
+    "file_mounts": (dict,),
+    "service": (dict,),
+    "pool": (dict,),
+    "setup": (str,),
+    "run": (str,),
+    "envs": (dict,),
+    "secrets": (dict, list),
+    "managed_secrets": (list,),
+    "inputs": (dict,),
+    "outputs": (dict,),
+    "file_mounts_mapping": (dict,),
+    "config": (dict,),
+    "volumes": (dict,),
+    "volume_mounts": (list,),
+    "api_server_access": (bool,),
+}
+"""The keys of a SkyPilot 0.14 task and the types each may have."""
+
+RESOURCES_KEYS: dict[str, tuple[type, ...]] = {
+    "cloud": (str,),
+    "region": (str,),
+    "zone": (str,),
+    "infra": (str,),
+    "cpus": _NUMBER_OR_TEXT,
+    "memory": _NUMBER_OR_TEXT,
+    "instance_type": (str,),
+    "use_spot": (bool,),
+    "job_recovery": (str, dict),
+    "volumes": (list,),
+    "disk_size": (int, str),
+    "ephemeral_storage": (int, str),
+    "disk_tier": (str,),
+    "network_tier": (str,),
+    "local_disk": (str,),
+    "max_hourly_cost": (int, float),
+    "ports": (int, str, list),
+    "labels": (dict,),
+    "accelerator_args": (dict,),
+    "image_id": (str, dict),
+    "autostop": (bool, int, str, dict),
+    "hooks": (list,),
+    "priority": (int,),
+    "priority_class": (str,),
+    "accelerators": (str, dict, list, set),
+    "any_of": (list,),
+    "ordered": (list,),
+}
+"""The keys of ``resources`` in a SkyPilot 0.14 task."""
+
+
+def read_task(task: str | Mapping[str, Any], dag_folder: Path | None) -> str | dict[str, Any]:
+    """Return a task as the request carries it: its content, or the path where the pod finds it.
+
+    :param task: the content; or a path beside the DAG file (``tasks/train.yaml``, or an absolute path
+        below the DAG file's folder), which is read here; or a path on the volume (``~/sky_workdir/train.yaml``)
+    :param dag_folder: the folder of the DAG file
+    :return: the checked content, or the path on the volume
+    :raises SkyRequestError: if a file beside the DAG is missing or is no YAML mapping, or a key is wrong
+    """
+    if isinstance(task, Mapping):
+        return check_task(task, "sky_task_yaml")
+    if task.startswith("~") or (PurePosixPath(task).is_absolute() and not _is_below(task, dag_folder)):
+        return task
+    if dag_folder is None:
+        raise SkyRequestError(f"sky_task_yaml: {task!r} is relative, and the folder of the DAG file is not known")
+    path = dag_folder / task
+    try:
+        documents = list(yaml.safe_load_all(path.read_text()))
+    except FileNotFoundError as error:
+        raise SkyRequestError(
+            f"sky_task_yaml: {str(path)!r} does not exist beside the DAG file. "
+            "Ship it with the DAGs, or give a path on the volume such as '~/sky_workdir/task.yaml'"
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SkyRequestError(f"sky_task_yaml: {str(path)!r} cannot be read: {error}") from error
+    if len(documents) != 1:
+        raise SkyRequestError(
+            f"sky_task_yaml: {str(path)!r} has {len(documents)} YAML documents; one task is one document"
+        )
+    return check_task(documents[0], str(path))
+
+
+def check_task(task: object, source: str) -> dict[str, Any]:
+    """Return the task as a plain dict.
+
+    :param source: named in the errors: the file or the argument the task came from
+    :raises SkyRequestError: if it is no mapping, has an unknown key, or a value of a wrong type
+    """
+    checked = _check_keys(task, source, "", TASK_KEYS)
+    resources = checked.get("resources")
+    if resources is not None:
+        _check_keys(resources, source, "resources.", RESOURCES_KEYS)
+    return checked
+
+
+def _check_keys(data: object, source: str, prefix: str, keys: dict[str, tuple[type, ...]]) -> dict[str, Any]:
+    place = prefix.rstrip(".") or "the task"
+    if not isinstance(data, Mapping):
+        raise SkyRequestError(f"{source}: {place} must be a mapping, not {_type_name(data)}")
+    for key, value in data.items():
+        if key not in keys and not str(key).startswith("_"):
+            close = difflib.get_close_matches(str(key), keys, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known keys are: {', '.join(keys)}"
+            raise SkyRequestError(f"{source}: {prefix}{key} is not a key of a SkyPilot task; {hint}")
+        if value is not None and not _is_of(value, keys.get(key, _ANY)):
+            wanted = " or ".join(kind.__name__ for kind in keys[key])
+            raise SkyRequestError(
+                f"{source}: {prefix}{key} must be of type {wanted}, not {_type_name(value)} ({value!r})"
+            )
+    return dict(data)
+
+
+def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
+    if isinstance(value, bool):
+        return bool in kinds or object in kinds
+    return isinstance(value, kinds)
+
+
+def _type_name(value: object) -> str:
+    return "empty" if value is None else type(value).__name__
+
+
+def _is_below(path: str, folder: Path | None) -> bool:
+    return folder is not None and Path(path).is_relative_to(folder)

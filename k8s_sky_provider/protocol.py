@@ -1,0 +1,247 @@
+"""What the operators (in Airflow) and the runner (in the pod) say to each other.
+
+The operator puts one :class:`SkyRequest` as JSON into the pod's arguments; the runner puts one
+:class:`SkyResult` as JSON into the container's termination message and ends with an
+:class:`ExitCode`. This is the only module that both halves import, so it uses the standard
+library alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+PROTOCOL_VERSION = 1
+"""Raised whenever a request or result changes in a way that the other half must know."""
+
+TERMINATION_MESSAGE_LIMIT = 4096
+"""Bytes: Kubernetes keeps this much of a container's termination message."""
+
+REQUEST_LIMIT = 120_000
+"""Bytes: Linux refuses a single argument of 128 KiB or more."""
+
+SECRETS_DIRECTORY = "/etc/k8s-sky/secrets"
+"""Where the pod mounts Secrets that are also its environment: the runner masks their values in logs."""
+
+JsonValue = Any
+
+_Dataclass = TypeVar("_Dataclass", bound="DataclassInstance")
+
+
+class ProtocolError(ValueError):
+    """A request or result that does not follow the protocol; the text names the field."""
+
+
+class ExitCode(enum.IntEnum):
+    """How a runner ended. Any code that is not listed means that the cause is unknown."""
+
+    OK = 0
+    REQUEST_WRONG = 64
+    JOB_FAILED = 65
+    SETUP_FAILED = 66
+    RESOURCES_UNAVAILABLE = 69
+    INTERNAL_ERROR = 70
+    TRY_AGAIN = 75
+    CREDENTIALS_REFUSED = 77
+    DEPLOYMENT_WRONG = 78
+    CANCELLED = 143
+
+
+class OnCancel(enum.StrEnum):
+    """What the runner does with a job and its cluster when its pod is told to stop."""
+
+    CANCEL = "cancel"
+    DOWN = "down"
+    STOP = "stop"
+    LEAVE = "leave"
+
+
+def _from_mapping(cls: type[_Dataclass], name: str, data: JsonValue) -> _Dataclass:
+    """Build a dataclass from decoded JSON; unknown keys are an error, missing ones take their default."""
+    if not isinstance(data, dict):
+        raise ProtocolError(f"{name} must be an object, not {type(data).__name__}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = sorted(set(data) - set(fields))
+    if unknown:
+        raise ProtocolError(f"{name} has unknown fields: {', '.join(unknown)}")
+    required = {
+        key
+        for key, field in fields.items()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    missing = sorted(required - set(data))
+    if missing:
+        raise ProtocolError(f"{name} lacks the fields: {', '.join(missing)}")
+    return cls(**data)
+
+
+def _load_versioned(name: str, text: str, other_half: str) -> dict[str, JsonValue]:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ProtocolError(f"{name} is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise ProtocolError(f"{name} must be an object, not {type(data).__name__}")
+    version = data.pop("protocol", None)
+    if version != PROTOCOL_VERSION:
+        raise ProtocolError(
+            f"{name} is of protocol version {version!r}, this side speaks {PROTOCOL_VERSION}: "
+            f"{other_half} was built from another version of k8s_sky_provider; use the same version on both sides"
+        )
+    return data
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Who asks: the task instance and the deployment it belongs to."""
+
+    deployment: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    try_number: int = 1
+
+    @property
+    def task_instance(self) -> tuple[str, str, str, str, int]:
+        """The identity that stays the same over retries."""
+        return (self.deployment, self.dag_id, self.run_id, self.task_id, self.map_index)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SkyRequest:
+    """One action for the runner.
+
+    :param action: name of a function in ``runner/actions.py``
+    :param arguments: the action's own arguments, JSON values
+    :param owner: the task instance that asks
+    :param on_cancel: one of :class:`OnCancel`; None where there is nothing to undo
+    :param expected_mounts: path in the pod -> what should be mounted there, for the error when it is not
+    :param allow_network_file_system: accept SkyPilot's SQLite state on a network file system
+    """
+
+    action: str
+    arguments: dict[str, JsonValue]
+    owner: Owner
+    on_cancel: OnCancel | None = None
+    expected_mounts: dict[str, str] = dataclasses.field(default_factory=dict)
+    allow_network_file_system: bool = False
+
+    def to_argument(self) -> str:
+        """Return the JSON that becomes the container's argument.
+
+        Every ``$`` is written as an escape, because Kubernetes expands ``$(NAME)`` in arguments.
+
+        :raises ProtocolError: if it is longer than :data:`REQUEST_LIMIT` bytes
+        """
+        text = json.dumps({"protocol": PROTOCOL_VERSION, **dataclasses.asdict(self)}).replace("$", "\\u0024")
+        if len(text) > REQUEST_LIMIT:
+            raise ProtocolError(
+                f"the request is {len(text)} bytes long and a pod's argument can have {REQUEST_LIMIT}: "
+                "put the task YAML on the volume and give its path there"
+            )
+        return text
+
+    @classmethod
+    def from_argument(cls, text: str) -> Self:
+        """Read what :meth:`to_argument` wrote.
+
+        :raises ProtocolError: if it is not JSON, of another version, or has wrong fields
+        """
+        data = _load_versioned("the request", text, "the provider in Airflow")
+        request = _from_mapping(cls, "the request", data)
+        for field, kind in (("action", str), ("arguments", dict), ("expected_mounts", dict)):
+            if not isinstance(getattr(request, field), kind):
+                raise ProtocolError(f"the request's {field} must be of type {kind.__name__}")
+        try:
+            on_cancel = None if request.on_cancel is None else OnCancel(request.on_cancel)
+        except ValueError as error:
+            raise ProtocolError(f"the request's on_cancel: {error}") from error
+        return dataclasses.replace(
+            request, owner=_from_mapping(Owner, "the request's owner", request.owner), on_cancel=on_cancel
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SkyResult:
+    """How an action ended.
+
+    :param action: the action that ran
+    :param exit_code: one of :class:`ExitCode`, as the container ends with it
+    :param return_value: what the next task wants, a JSON value
+    :param reason: one line that says why it failed; empty when it did not
+    :param error: SkyPilot's name of the error, such as ``ResourcesUnavailableError``
+    :param cluster_name: the cluster that the action worked on
+    :param job_id: the job that the action submitted or followed
+    :param job_status: that job's last status, as SkyPilot names it
+    :param job_exit_codes: the job's own exit codes, one for each node
+    :param log_tail: the last lines of the log of an action that failed
+    :param truncated: whether something was cut to fit; the whole is in ``whole_result``
+    :param whole_result: path on the volume of the uncut result
+    """
+
+    action: str
+    exit_code: int
+    return_value: JsonValue = None
+    reason: str = ""
+    error: str | None = None
+    cluster_name: str | None = None
+    job_id: int | None = None
+    job_status: str | None = None
+    job_exit_codes: list[int] = dataclasses.field(default_factory=list)
+    log_tail: list[str] = dataclasses.field(default_factory=list)
+    truncated: bool = False
+    whole_result: str | None = None
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """Return the result as JSON values."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """Return the result as one line of JSON, of any length."""
+        return json.dumps({"protocol": PROTOCOL_VERSION, **self.to_dict()}, ensure_ascii=False, separators=(",", ":"))
+
+    def fits(self, limit: int = TERMINATION_MESSAGE_LIMIT) -> bool:
+        """Tell whether :meth:`to_json` has at most ``limit`` bytes."""
+        return len(self.to_json().encode()) <= limit
+
+    def cut_to_fit(self, whole_result: str | None, limit: int = TERMINATION_MESSAGE_LIMIT) -> SkyResult:
+        """Return a result of at most ``limit`` bytes: first the oldest log lines go, then the value, then the reason.
+
+        :param whole_result: path on the volume where the uncut result is, if it could be kept
+        """
+        if self.fits(limit):
+            return self
+        log_tail = list(self.log_tail)
+        while log_tail and not dataclasses.replace(self, log_tail=log_tail).fits(limit):
+            del log_tail[: max(1, len(log_tail) // 8)]
+        cut = dataclasses.replace(self, log_tail=log_tail)
+        if cut.fits(limit):
+            return cut
+        cut = dataclasses.replace(cut, truncated=True, whole_result=whole_result)
+        value = cut.return_value
+        while isinstance(value, (list, str)) and value and not cut.fits(limit):
+            value = value[: len(value) * 7 // 8]
+            cut = dataclasses.replace(cut, return_value=value)
+        if not cut.fits(limit):
+            cut = dataclasses.replace(cut, return_value=None, job_exit_codes=[])
+        while cut.reason and not cut.fits(limit):
+            cut = dataclasses.replace(cut, reason=cut.reason[: len(cut.reason) * 7 // 8])
+        return cut
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        :raises ProtocolError: if it is not JSON, of another version, or has wrong fields
+        """
+        result = _from_mapping(cls, "the result", _load_versioned("the result", text, "the image's runner"))
+        for field, kind in (("action", str), ("exit_code", int), ("reason", str), ("log_tail", list)):
+            if not isinstance(getattr(result, field), kind):
+                raise ProtocolError(f"the result's {field} must be of type {kind.__name__}")
+        return result

@@ -1,0 +1,149 @@
+"""``python -m k8s_sky_provider.runner REQUEST``: run one action, report its result, end with its exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import k8s_sky_provider
+from k8s_sky_provider.protocol import ExitCode, JsonValue, ProtocolError, SkyRequest, SkyResult
+from k8s_sky_provider.runner import actions, state
+from k8s_sky_provider.runner.console import Console
+from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+TERMINATION_LOG = Path("/dev/termination-log")
+
+
+def _sky_engine() -> actions.Engine:
+    # Late, because the import takes seconds: what can be checked without SkyPilot is checked first.
+    from k8s_sky_provider.runner.engine import SkyEngine
+
+    return SkyEngine()
+
+
+def run_action(
+    arguments: list[str], *, home: Path, make_engine: Callable[[], actions.Engine] = _sky_engine
+) -> SkyResult:
+    """Run the action of a request and return its result, whatever happens on the way.
+
+    :param arguments: the request as JSON, and nothing else
+    :param home: the home directory, with SkyPilot's state
+    :param make_engine: makes the engine; tests give a fake one
+    """
+    try:
+        if len(arguments) != 1:
+            raise ProtocolError(f"the runner takes one argument, the request as JSON, and got {len(arguments)}")
+        request = SkyRequest.from_argument(arguments[0])
+    except ProtocolError as error:
+        print(error, file=sys.stderr)
+        return SkyResult(action="unknown", exit_code=ExitCode.DEPLOYMENT_WRONG, reason=str(error))
+    console = Console(state.secret_values())
+    with console:
+        result = _run(request, home, make_engine)
+    result = _mask(result, console)
+    if result.fits():
+        return result
+    name = re.sub(r"[^-_.a-zA-Z0-9]", "_", "-".join(map(str, (*request.owner.task_instance, request.owner.try_number))))
+    return result.cut_to_fit(state.keep_whole(home, name[-200:], result.to_json()))
+
+
+def _run(request: SkyRequest, home: Path, make_engine: Callable[[], actions.Engine]) -> SkyResult:
+    print(f"k8s_sky_provider {k8s_sky_provider.__version__}: {request.action}")
+    action = actions.ACTIONS.get(request.action)
+    run: actions.Run | None = None
+    exit_code, reason, error_name, outcome = ExitCode.OK, "", None, actions.Outcome()
+    try:
+        if action is None:
+            raise ActionFailedError(
+                ExitCode.DEPLOYMENT_WRONG,
+                f"the image's runner has no action {request.action!r}: use the same k8s_sky_provider on both sides",
+            )
+        state.check(
+            home,
+            expected_mounts=request.expected_mounts,
+            allow_network_file_system=request.allow_network_file_system,
+        )
+        run = actions.Run(request=request, engine=make_engine(), home=home)
+        outcome = action(run)
+        exit_code, reason = outcome.exit_code, outcome.reason
+    except CancelledActionError:
+        exit_code, reason = ExitCode.CANCELLED, _undo(run)
+    except ActionFailedError as failure:
+        exit_code, reason, error_name = failure.exit_code, failure.reason, failure.error
+    except Exception as error:  # noqa: BLE001  # whatever it is, the task must hear of it
+        traceback.print_exc()
+        exit_code, error_name = ExitCode.INTERNAL_ERROR, type(error).__name__
+        reason = f"{error_name}: {error}"
+    if exit_code != ExitCode.OK:
+        print(reason)
+    return SkyResult(
+        action=request.action,
+        exit_code=exit_code,
+        return_value=outcome.return_value,
+        reason=reason,
+        error=error_name,
+        cluster_name=run.cluster_name if run else None,
+        job_id=run.job_id if run else None,
+        job_status=outcome.job_status,
+        job_exit_codes=outcome.job_exit_codes,
+    )
+
+
+def _undo(run: actions.Run | None) -> str:
+    if run is None:
+        return "Cancelled before anything was done"
+    print(f"Told to stop; on_cancel is {run.request.on_cancel or 'not set'}")
+    try:
+        return f"Cancelled: {actions.cancel(run)}"
+    except ActionFailedError as failure:
+        return f"Cancelled, but it could not be undone: {failure.reason}"
+
+
+def _mask(result: SkyResult, console: Console) -> SkyResult:
+    return dataclasses.replace(
+        result,
+        reason=console.mask(result.reason),
+        return_value=_mask_value(result.return_value, console),
+        log_tail=console.tail if result.exit_code != ExitCode.OK else [],
+    )
+
+
+def _mask_value(value: JsonValue, console: Console) -> JsonValue:
+    if isinstance(value, str):
+        return console.mask(value)
+    if isinstance(value, list):
+        return [_mask_value(item, console) for item in value]
+    if isinstance(value, dict):
+        return {key: _mask_value(item, console) for key, item in value.items()}
+    return value
+
+
+def _on_sigterm(signal_number: int, frame: FrameType | None) -> None:
+    del signal_number, frame
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise CancelledActionError
+
+
+def main() -> None:
+    """Run the request of ``sys.argv`` and end the process."""
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    result = run_action(sys.argv[1:], home=Path.home())
+    TERMINATION_LOG.write_text(result.to_json())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # SkyPilot's worker threads may still wait for a cloud; nobody waits for them.
+    os._exit(result.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Turns SkyPilot's terminal output into plain log lines.
+
+SkyPilot and its child processes write to file descriptors 1 and 2: colours, spinners, carriage
+returns, and encoded status lines meant for its own client. All of it goes through a pipe here.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+import sys
+import threading
+from typing import IO, TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+TAIL_LINES = 30
+MASK = "***"
+
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_STATUS_PAYLOAD = re.compile(r"<sky-payload[^>]*>.*?</sky-payload>")
+# Kubernetes before 1.24 cannot delete services as a collection; SkyPilot then deletes them one by one.
+_NOISE = re.compile(r"MethodNotAllowed|the server does not allow this method on the requested resource")
+
+
+def clean_line(line: str) -> str | None:
+    """Return one line of output without terminal codes, or None where nothing is left to show."""
+    plain = _STATUS_PAYLOAD.sub("", _ESCAPE_SEQUENCE.sub("", line))
+    shown = next((part for part in reversed(plain.rstrip("\r\n").split("\r")) if part.strip()), "")
+    if _NOISE.search(shown) or (not shown and line.strip()):
+        return None
+    return shown.rstrip()
+
+
+class Console:
+    """While open, everything that this process and its children print comes out as plain lines.
+
+    :param secrets: values that are replaced by ``***`` wherever they appear
+    """
+
+    def __init__(self, secrets: frozenset[str] = frozenset()) -> None:
+        self._secrets = sorted(secrets, key=len, reverse=True)
+        self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
+        self._last_was_empty = True
+
+    @property
+    def tail(self) -> list[str]:
+        """The last lines that were shown, the oldest first."""
+        return list(self._tail)
+
+    def mask(self, text: str) -> str:
+        """Return the text without the values of secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+    def __enter__(self) -> Self:
+        self._flush()
+        self._saved = (os.dup(1), os.dup(2))
+        reading, writing = os.pipe()
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        os.close(writing)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(line_buffering=True)
+        lines = os.fdopen(reading, "r", encoding="utf-8", errors="replace", newline="\n")
+        self._pump = threading.Thread(target=self._copy, args=(lines, self._saved[0]), name="console", daemon=True)
+        self._pump.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._flush()
+        for saved, descriptor in zip(self._saved, (1, 2), strict=True):
+            os.dup2(saved, descriptor)
+        # A child that lives on (an ssh control master) may hold the pipe open: do not wait for it for ever.
+        self._pump.join(timeout=5)
+        self._flush()
+
+    def _copy(self, lines: IO[str], output: int) -> None:
+        for line in lines:
+            shown = clean_line(line)
+            if shown is None or (not shown and self._last_was_empty):
+                continue
+            self._last_was_empty = not shown
+            shown = self.mask(shown)
+            if shown:
+                self._tail.append(shown)
+            _write_all(output, f"{shown}\n".encode())
+
+    @staticmethod
+    def _flush() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

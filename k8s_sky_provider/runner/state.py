@@ -1,0 +1,125 @@
+"""Where SkyPilot's state lives, whether that place is safe, and who made which cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k8s_sky_provider.protocol import SECRETS_DIRECTORY, ExitCode, Owner
+from k8s_sky_provider.runner.failure import ActionFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# SQLite's WAL needs memory that all its users share: no file system that several machines mount has it.
+NETWORK_FILE_SYSTEMS = re.compile(
+    r"nfs\d?|cifs|smb\d?|smbfs|ceph|glusterfs|lustre|gpfs|beegfs|afs|9p|ocfs2|gfs2|"
+    r"fuse\.(?!fuseblk|fuse-overlayfs).*"
+)
+SHORTEST_SECRET = 6
+"""Shorter values are not masked: they would blank out ordinary words."""
+
+
+def check(
+    home: Path,
+    *,
+    expected_mounts: Mapping[str, str],
+    allow_network_file_system: bool,
+    mount_table: Path = Path("/proc/self/mountinfo"),
+) -> None:
+    """Check that the pod has what it needs before SkyPilot touches anything.
+
+    :param home: the home directory, with ``.sky`` in it
+    :param expected_mounts: path -> what must be there
+    :param allow_network_file_system: skip the check of the file system
+    :raises ActionFailedError: with the name of what is missing and the way out
+    """
+    for path, what in expected_mounts.items():
+        place = Path(path)
+        if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+            exit_code = ExitCode.CREDENTIALS_REFUSED if what.startswith("Secret") else ExitCode.DEPLOYMENT_WRONG
+            raise ActionFailedError(
+                exit_code,
+                f"{what} is not in the pod's namespace or is empty: create it, or take it out of the deployment",
+            )
+    state = home / ".sky"
+    kind = file_system_of(state, mount_table)
+    if NETWORK_FILE_SYSTEMS.fullmatch(kind) and not allow_network_file_system:
+        raise ActionFailedError(
+            ExitCode.DEPLOYMENT_WRONG,
+            f"{state} is on the network file system {kind!r}, where SkyPilot's SQLite database loses data: use a volume "
+            "of block storage, or set allow_network_file_system in [skypilot] if only one node ever mounts it",
+        )
+    for directory in (state, home / ".ssh"):
+        _check_writable(directory)
+
+
+def _check_writable(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            probe.write(b"0" * 4096)
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise ActionFailedError(
+            ExitCode.DEPLOYMENT_WRONG,
+            f"cannot write to {directory} as user {os.getuid()}: {error.strerror}. The volume must have free space "
+            "and be writable for this user (fsGroup, or the volume's own owner)",
+        ) from error
+
+
+def file_system_of(path: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> str:
+    """Return the type of the file system that a path is on, as Linux names it (``ext4``, ``nfs4``, ...)."""
+    wanted = path.resolve()
+    best, kind = Path("/"), "unknown"
+    for line in mount_table.read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        mount_point = Path(before.split(" ")[4].replace("\\040", " "))
+        # A later line lies over an earlier one at the same place.
+        if wanted.is_relative_to(mount_point) and len(mount_point.parts) >= len(best.parts):
+            best, kind = mount_point, after.split(" ")[0]
+    return kind
+
+
+def secret_values(directory: Path = Path(SECRETS_DIRECTORY)) -> frozenset[str]:
+    """Return the values of the Secrets that are the pod's environment, so that logs can be masked."""
+    values = {path.read_text(errors="replace").strip() for path in directory.glob("*/*") if path.is_file()}
+    return frozenset(value for value in values if len(value) >= SHORTEST_SECRET)
+
+
+def record_owner(home: Path, cluster_name: str, owner: Owner) -> None:
+    """Note who makes a cluster, before it exists: a launch that dies half-way can then be traced and cleaned up."""
+    directory = home / ".sky" / "k8s_sky" / "owners"
+    directory.mkdir(parents=True, exist_ok=True)
+    record = {**dataclasses.asdict(owner), "cluster_name": cluster_name, "recorded_at": int(time.time())}
+    with tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as file:
+        json.dump(record, file)
+    Path(file.name).replace(directory / f"{cluster_name}.json")
+
+
+def owner_of(home: Path, cluster_name: str) -> Owner | None:
+    """Return who made a cluster, or None if nobody recorded it."""
+    try:
+        record = json.loads((home / ".sky" / "k8s_sky" / "owners" / f"{cluster_name}.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return Owner(**{field.name: record[field.name] for field in dataclasses.fields(Owner)})
+
+
+def keep_whole(home: Path, name: str, text: str) -> str | None:
+    """Write a result that is too long for the termination message to the volume; return its path, None if it failed."""
+    directory = home / "sky_logs" / "results"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{name}.json"
+        path.write_text(text)
+    except OSError:
+        return None
+    return str(path)
