@@ -72,7 +72,7 @@ class Credential:
             not isinstance(path, str) or not path or path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts
         ):
             raise SkyDeploymentError(
-                f"credentials: path {path!r} of Secret {data['secret']!r} must be below the home directory, such as .aws"
+                f"credentials: path {path!r} of Secret {data['secret']!r} must lie below the home, such as .aws"
             )
         return cls(**data)
 
@@ -228,6 +228,11 @@ class Workspace:
             for credential in self.credentials
             if credential.env
         ]
+
+    @property
+    def container_resources(self) -> k8s.V1ResourceRequirements:
+        """What one SkyPilot process asks for: it has peaks of 250 MB."""
+        return k8s.V1ResourceRequirements(requests={"cpu": "100m", "memory": "512Mi"})
 
     @property
     def security_context(self) -> k8s.V1PodSecurityContext:

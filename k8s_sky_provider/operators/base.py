@@ -169,6 +169,8 @@ class SkyBaseOperator(KubernetesPodOperator):
             self.image_pull_secrets = [k8s.V1LocalObjectReference(name=name) for name in workspace.image_pull_secrets]
         if not self.security_context and not (template.spec and template.spec.security_context):
             self.security_context = workspace.security_context
+        if self.container_resources is None and not (base and base.resources):
+            self.container_resources = workspace.container_resources
         self.labels = {**self.labels, DEPLOYMENT_LABEL: workspace.deployment}
         self.cmds = self.cmds or RUNNER_COMMAND
         self.arguments = [self._build_request(context).to_argument()]

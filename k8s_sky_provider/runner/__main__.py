@@ -110,11 +110,12 @@ def _undo(run: actions.Run | None) -> str:
 
 
 def _mask(result: SkyResult, console: Console) -> SkyResult:
+    reason = console.mask(result.reason)
     return dataclasses.replace(
         result,
-        reason=console.mask(result.reason),
+        reason=reason,
         return_value=_mask_value(result.return_value, console),
-        log_tail=console.tail if result.exit_code != ExitCode.OK else [],
+        log_tail=[line for line in console.tail if line != reason] if result.exit_code != ExitCode.OK else [],
     )
 
 

@@ -25,9 +25,14 @@ _STATUS_PAYLOAD = re.compile(r"<sky-payload[^>]*>.*?</sky-payload>")
 _NOISE = re.compile(r"MethodNotAllowed|the server does not allow this method on the requested resource")
 
 
+def without_terminal_codes(text: str) -> str:
+    """Return a text without colours and cursor movements."""
+    return _ESCAPE_SEQUENCE.sub("", text)
+
+
 def clean_line(line: str) -> str | None:
     """Return one line of output without terminal codes, or None where nothing is left to show."""
-    plain = _STATUS_PAYLOAD.sub("", _ESCAPE_SEQUENCE.sub("", line))
+    plain = _STATUS_PAYLOAD.sub("", without_terminal_codes(line))
     shown = next((part for part in reversed(plain.rstrip("\r\n").split("\r")) if part.strip()), "")
     if _NOISE.search(shown) or (not shown and line.strip()):
         return None

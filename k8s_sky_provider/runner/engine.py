@@ -22,6 +22,7 @@ from sky.utils import annotations as sky_annotations
 from sky.utils import common, infra_utils, registry, subprocess_utils
 
 from k8s_sky_provider.protocol import ExitCode, JsonValue
+from k8s_sky_provider.runner.console import without_terminal_codes
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def explain(error: Exception) -> ActionFailedError:
     """Return what a SkyPilot error means for the task."""
     exit_code = next((code for kinds, code in EXIT_CODES if isinstance(error, kinds)), ExitCode.INTERNAL_ERROR)
     name = type(error).__name__
-    text = " ".join(str(error).split()) or name
+    text = " ".join(without_terminal_codes(str(error)).split()) or name
     return ActionFailedError(exit_code, f"{name}: {text}", name)
 
 

@@ -53,7 +53,7 @@ def check(
     if NETWORK_FILE_SYSTEMS.fullmatch(kind) and not allow_network_file_system:
         raise ActionFailedError(
             ExitCode.DEPLOYMENT_WRONG,
-            f"{state} is on the network file system {kind!r}, where SkyPilot's SQLite database loses data: use a volume "
+            f"{state} is on the network file system {kind!r}, where SkyPilot's SQLite loses data: use a volume "
             "of block storage, or set allow_network_file_system in [skypilot] if only one node ever mounts it",
         )
     for directory in (state, home / ".ssh"):
