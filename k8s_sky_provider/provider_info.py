@@ -50,6 +50,10 @@ def get_provider_info() -> dict[str, Any]:
                         example='[{"secret": "aws-credentials", "path": ".aws"}]',
                         default="[]",
                     ),
+                    "default_image_id": _option(
+                        "Image of launched clusters whose task names none, for clusters without internet access.",
+                        example="docker:registry.example.com/k8s-sky/skypilot-cluster:0.1.0",
+                    ),
                     "allow_network_file_system": _option(
                         "Accept SkyPilot's SQLite state on a network file system.", kind="boolean", default="False"
                     ),

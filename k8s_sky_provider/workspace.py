@@ -97,6 +97,7 @@ class Workspace:
     :param volume_claim: PersistentVolumeClaim with SkyPilot's state
     :param config_map: ConfigMap whose key ``config.yaml`` is SkyPilot's configuration
     :param credentials: Secrets that the pods mount
+    :param default_image_id: image of launched clusters whose task names none
     :param allow_network_file_system: trust SQLite on a network file system
     """
 
@@ -109,6 +110,7 @@ class Workspace:
     volume_claim: str
     config_map: str | None
     credentials: tuple[Credential, ...]
+    default_image_id: str | None
     allow_network_file_system: bool
 
     @classmethod
@@ -149,6 +151,7 @@ class Workspace:
             or _required_option("volume_claim", "the PersistentVolumeClaim with SkyPilot's state"),
             config_map=config_map or _option("config_map"),
             credentials=tuple(Credential.parse(entry) for entry in entries),
+            default_image_id=_option("default_image_id"),
             allow_network_file_system=conf.getboolean("skypilot", "allow_network_file_system", fallback=False),
         )
 

@@ -153,7 +153,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         What the pod template, the full pod spec or an argument already has under the same volume name,
         mount path or variable name stays as it is.
         """
-        workspace = self._workspace()
+        workspace = self.workspace()
         template = self._template_pod()
         base = next(iter(template.spec.containers or []), None) if template.spec else None
 
@@ -246,7 +246,8 @@ class SkyBaseOperator(KubernetesPodOperator):
         self.do_xcom_push = self.push_return_value
         return self._result.return_value
 
-    def _workspace(self) -> Workspace:
+    def workspace(self) -> Workspace:
+        """Return where the pod runs and what it mounts: the operator's arguments over the ``[skypilot]`` options."""
         return Workspace.resolve(
             deployment=self.deployment,
             image=self.image,
@@ -260,7 +261,7 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def request_owner(self, context: Context | None) -> Owner:
         """Return the task instance that asks; without a context (a dry run) it has no names."""
-        deployment = self._workspace().deployment
+        deployment = self.workspace().deployment
         if context is None:
             return Owner(deployment=deployment, dag_id="", run_id="", task_id="")
         ti = context["ti"]
@@ -274,7 +275,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         )
 
     def _build_request(self, context: Context | None) -> SkyRequest:
-        workspace = self._workspace()
+        workspace = self.workspace()
         on_cancel = OnCancel(self.on_cancel) if self.on_cancel else self.default_on_cancel
         request = SkyRequest(
             action=self.action,

@@ -33,7 +33,8 @@ class SkyLaunchOperator(SkyBaseOperator):
     :param minimum_cpus: vCPUs that each node has at least
     :param minimum_memory: GiB of memory that each node has at least
     :param disk_size: GiB of disk of each node
-    :param image_id: the nodes' image, as ``docker:ubuntu:22.04`` (templated)
+    :param image_id: the nodes' image, as ``docker:ubuntu:22.04``; by default the task's own, or else
+        ``default_image_id`` of the ``[skypilot]`` section (templated)
     :param num_nodes: number of nodes
     :param envs: environment of the task, over that of its YAML; not for secrets (templated)
     :param auto_down: take the cluster down when its job has ended, whatever came of it
@@ -126,6 +127,7 @@ class SkyLaunchOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``launch``."""
         check_cluster_name(self.cluster_name)
+        workspace = self.workspace()
         resources = {
             "infra": self.infra or (None if self.cloud in {None, "cheapest"} else self.cloud),
             "accelerators": self.gpus,
@@ -138,6 +140,7 @@ class SkyLaunchOperator(SkyBaseOperator):
             "task": read_task(self.sky_task_yaml, dag_folder(context)),
             "cluster_name": self.cluster_name or cluster_name_for(self.request_owner(context)),
             "resources": {name: value for name, value in resources.items() if value is not None},
+            "default_image_id": workspace.default_image_id,
             "num_nodes": self.num_nodes,
             "envs": _check_envs(self.envs),
             "auto_down": self.auto_down,

@@ -31,7 +31,13 @@ class Engine(Protocol):
     """
 
     def load_task(
-        self, task: str | dict[str, Any], *, resources: dict[str, Any], num_nodes: int | None, envs: dict[str, str]
+        self,
+        task: str | dict[str, Any],
+        *,
+        resources: dict[str, Any],
+        default_image_id: str | None,
+        num_nodes: int | None,
+        envs: dict[str, str],
     ) -> Any:
         """Read, check and override a task, given by content or by path."""
 
@@ -100,6 +106,7 @@ def launch(run: Run) -> Outcome:
     task = run.engine.load_task(
         arguments["task"],
         resources=arguments["resources"],
+        default_image_id=arguments["default_image_id"],
         num_nodes=arguments["num_nodes"],
         envs=arguments["envs"],
     )
@@ -142,7 +149,9 @@ def launch(run: Run) -> Outcome:
 def exec_(run: Run) -> Outcome:
     """Run a task on a cluster that is up and wait for it."""
     arguments = run.request.arguments
-    task = run.engine.load_task(arguments["task"], resources={}, num_nodes=None, envs=arguments["envs"])
+    task = run.engine.load_task(
+        arguments["task"], resources={}, default_image_id=None, num_nodes=None, envs=arguments["envs"]
+    )
     name = run.cluster_name = str(arguments["cluster_name"])
     run.job_id = run.engine.exec(task, name)
     return _follow_job(run, name)

@@ -112,13 +112,21 @@ class SkyEngine:
         global_user_state.add_or_update_user(models.User.get_current_user())
 
     def load_task(
-        self, task: str | dict[str, Any], *, resources: dict[str, Any], num_nodes: int | None, envs: dict[str, str]
+        self,
+        task: str | dict[str, Any],
+        *,
+        resources: dict[str, Any],
+        default_image_id: str | None,
+        num_nodes: int | None,
+        envs: dict[str, str],
     ) -> sky.Task:
         """Read, check and override a task, given by content or by path."""
         content = _read_task_file(task) if isinstance(task, str) else task
         try:
             loaded = sky.Task.from_yaml_config(content, env_overrides=list(envs.items()))
             loaded.set_resources_override(_resources_override(resources))
+            if default_image_id and not any(_has_image(option) for option in loaded.resources):
+                loaded.set_resources_override({"image_id": default_image_id})
             if num_nodes is not None:
                 loaded.num_nodes = num_nodes
         except Exception as error:
@@ -279,6 +287,10 @@ def _resources_override(resources: dict[str, Any]) -> dict[str, Any]:
         override["cloud"] = registry.CLOUD_REGISTRY.from_str(where.cloud)
         override["region"], override["zone"] = where.region, where.zone
     return override
+
+
+def _has_image(resources: sky.Resources) -> bool:
+    return bool(resources.image_id or resources.extract_docker_image())
 
 
 def _parse_exit_codes(output: str) -> list[int]:
