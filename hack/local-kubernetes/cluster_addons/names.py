@@ -7,7 +7,7 @@ import socketserver
 import struct
 from typing import Any, Protocol
 
-from dnslib import CNAME, QTYPE, RCODE, RR, A, DNSError, DNSRecord  # type: ignore[import-untyped]
+from dnslib import CNAME, QTYPE, RCODE, RR, A, DNSError, DNSQuestion, DNSRecord  # type: ignore[import-untyped]
 
 from cluster_addons.api import Key, Object
 
@@ -86,11 +86,10 @@ def answer_from_cluster(query: DNSRecord, names: Names) -> DNSRecord:
     reply.header.ra = 1
     name = question_name(query)
     alias = names.alias(name)
+    addresses = names.addresses(name)
     if alias is not None:
         reply.add_answer(RR(query.q.qname, QTYPE.CNAME, ttl=TTL_SECONDS, rdata=CNAME(alias)))
-        return reply
-    addresses = names.addresses(name)
-    if addresses is None:
+    elif addresses is None:
         reply.header.rcode = RCODE.NXDOMAIN
     elif query.q.qtype in (QTYPE.A, QTYPE.ANY):
         for address in addresses:
@@ -149,6 +148,11 @@ class Responder:
         if not is_cluster_name(question_name(query)):
             return self._forward(query, message, over_tcp)
         reply = answer_from_cluster(query, self.names)
+        alias = self.names.alias(question_name(query))
+        if alias is not None:
+            # Resolvers in C libraries do not follow an alias: the addresses must come with it.
+            target = DNSRecord(q=DNSQuestion(alias, query.q.qtype))
+            reply.add_answer(*DNSRecord.parse(self.respond(target.pack(), over_tcp)).rr)
         packed: bytes = reply.pack()
         if not over_tcp and len(packed) > (EDNS_UDP_BYTES if query.ar else PLAIN_UDP_BYTES):
             packed = reply.truncate().pack()

@@ -30,10 +30,13 @@ start_network() {
 
 stop_network() {
   local link
-  while read -r link; do
-    [ -z "$link" ] || ip link delete "$link" 2>/dev/null || true
-  done < <(ip -o link show master "$BRIDGE" 2>/dev/null | sed -E 's/^[0-9]+: ([^@:]+).*/\1/')
-  ip link delete "$BRIDGE" 2>/dev/null || true
+  if ip link show "$BRIDGE" >/dev/null 2>&1; then
+    for link in $(ip -o link show master "$BRIDGE" | sed -E 's/^[0-9]+: ([^@:]+).*/\1/'); do
+      # Most are gone by now: they end with the pods' own network namespaces.
+      ip link delete "$link" 2>/dev/null || true
+    done
+    ip link delete "$BRIDGE"
+  fi
   remove_rules iptables
   remove_rules ip6tables
   restore_sysctls

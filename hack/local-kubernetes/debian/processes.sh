@@ -11,7 +11,10 @@ start() {
   # 9 is the lock: a component must not keep it.
   env -i PATH="$KUBERNETES_BIN:$DEBIAN_ROOT/usr/bin:$DEBIAN_ROOT/usr/sbin:/usr/sbin:/usr/bin:/sbin:/bin" HOME=/root \
     K8S_SKY_COMPONENT="$name" "${COMPONENT_ENVIRONMENT[@]}" setsid "$@" >>"$LOG_DIR/$name.log" 2>&1 </dev/null 9>&- &
-  echo $! >"$RUN_DIR/$name.pid"
+  local pid=$!
+  echo $pid >"$RUN_DIR/$name.pid"
+  # The mark is there as soon as the shell's child has become the component.
+  until running "$name" || ! kill -0 $pid 2>/dev/null; do sleep 0.02; done
 }
 
 running() { # running COMPONENT

@@ -84,5 +84,5 @@ fetch_kubernetes_source() { # fetch_kubernetes_source DIRECTORY
 debian_archive() {
   # shellcheck disable=SC2016 # the dollar is for apt-get
   apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
-    'Codename: bookworm' 'Component: main' | head -n 1
+    'Codename: bookworm' 'Component: main' | sed -n 1p
 }

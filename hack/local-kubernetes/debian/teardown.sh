@@ -11,7 +11,10 @@ remove_cluster() {
   unmount_below "$RUN_DIR"
   stop_network
   remove_cgroups
-  rm -rf "$RUN_DIR" "$STATE_DIR" /var/lib/cni/results/k8s-sky-*
+  if [ -d /var/lib/cni/results ]; then
+    find /var/lib/cni/results -type f -exec grep -qF "$RUN_DIR/" {} \; -delete
+  fi
+  rm -rf "$RUN_DIR" "$STATE_DIR"
   # Places that Kubernetes 1.20 and containerd have no setting for.
   rm -rf /var/log/pods /var/log/containers /var/lib/kubelet/device-plugins
   rmdir --ignore-fail-on-non-empty /var/lib/kubelet /var/lib/cni/results /var/lib/cni 2>/dev/null || true
