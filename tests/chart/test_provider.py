@@ -21,6 +21,7 @@ EVERYTHING: dict[str, Any] = merge(
         "volume": {"allowNetworkFileSystem": True},
         "credentials": [{"secretName": "aws", "path": ".aws"}, {"secretName": "runpod", "env": True}],
         "deploymentName": "prod",
+        "defaultImageId": "docker:registry.example.com/sky/cluster:1",
     },
 )
 
@@ -48,6 +49,7 @@ def test_all_defaults() -> None:
         "allow_network_file_system": "True",
         "service_account_name": "sky-runner",
         "config_map": "sky-config",
+        "default_image_id": "docker:registry.example.com/sky/cluster:1",
         "credentials": '[{"path":".aws","secret":"aws"},{"env":true,"secret":"runpod"}]',
     }
 

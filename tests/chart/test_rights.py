@@ -17,15 +17,14 @@ EXISTING_AIRFLOW = {
 
 
 def grants(role: dict[str, Any]) -> set[str]:
-    """Return rights as ``[group/]resource[name]:verb``."""
-    found = set()
-    for rule in role["rules"]:
-        for group in rule["apiGroups"]:
-            for resource in rule["resources"]:
-                for name in rule.get("resourceNames", [""]):
-                    for verb in rule["verbs"]:
-                        found.add(f"{group}/{resource}".lstrip("/") + (f"[{name}]" if name else "") + f":{verb}")
-    return found
+    """Return rights as ``[group/]resource:verb``."""
+    return {
+        f"{group}/{resource}:{verb}".lstrip("/")
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
 
 
 def expand(*patterns: str) -> set[str]:
@@ -49,15 +48,8 @@ def test_airflow_launches_pods_and_no_more() -> None:
         "pods:create,get,list,watch,patch,delete",
         "pods/log:get",
         "events:list,watch",
-        "persistentvolumeclaims[sky-state]:get",
-        "serviceaccounts[sky-runner]:get",
-        "configmaps[sky-config]:get",
+        "persistentvolumeclaims:get",
     )
-
-
-def test_airflow_may_look_at_the_claim_that_is_used() -> None:
-    values = merge(AIRFLOW, {"volume": {"existingClaim": "mine"}})
-    assert "persistentvolumeclaims[mine]:get" in grants(render(values)["Role", "sky-launcher"])
 
 
 def test_skypilot_uses_this_namespace() -> None:
