@@ -1,0 +1,76 @@
+# `make demo` and `make test` install and start whatever they need; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CACHE := $(or $(K8S_SKY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/k8s-sky-provider)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+.PHONY: demo
+demo: deploy ## run the quickstart DAG on a local Kubernetes and show what it does
+	hack/demo
+
+.PHONY: test
+test: check test-chart test-e2e ## all tests: lint, types, unit, chart, end to end on a local Kubernetes
+
+.PHONY: check
+check: lint types test-unit ## the inner loop: lint, types, unit tests
+
+.PHONY: lint
+lint: $(VENV)/installed ## ruff and shellcheck
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/shellcheck -x $$(git ls-files hack images .ci | xargs grep -lE '^#!.*(bash|sh)$$')
+
+.PHONY: types
+types: $(VENV)/installed ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: test-unit
+test-unit: $(VENV)/installed ## unit tests, without a cluster
+	$(BIN)/pytest tests/unit
+
+.PHONY: test-chart
+test-chart: $(VENV)/installed tools ## the chart as helm renders it
+	$(BIN)/pytest tests/chart
+
+.PHONY: test-e2e
+test-e2e: $(VENV)/installed ## real DAGs on a local Kubernetes
+	hack/deploy tests/e2e/dags
+	$(BIN)/pytest tests/e2e
+
+.PHONY: bench
+bench: $(VENV)/installed deploy ## measure, side by side in one run
+	$(BIN)/python -m benchmarks
+
+.PHONY: deploy
+deploy: ## the local cluster with the chart and the example DAGs on it
+	hack/deploy
+
+.PHONY: cluster
+cluster: ## start the local Kubernetes
+	hack/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## stop the local Kubernetes and all that runs on it
+	hack/cluster down
+
+.PHONY: images
+images: cluster ## build and push the images
+	hack/build-images
+
+.PHONY: tools
+tools: ## fetch kubectl and helm into .build/bin
+	hack/tools
+
+.PHONY: format
+format: $(VENV)/installed ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/installed: requirements/dev.txt pyproject.toml hack/venv
+	hack/venv $(VENV)
+	@touch $@
