@@ -42,7 +42,7 @@ def check(
     """
     for path, what in expected_mounts.items():
         place = Path(path)
-        if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        if not place.exists() or (place.is_dir() and not _has_keys(place)):
             exit_code = ExitCode.CREDENTIALS_REFUSED if what.startswith("Secret") else ExitCode.DEPLOYMENT_WRONG
             raise ActionFailedError(
                 exit_code,
@@ -58,6 +58,11 @@ def check(
         )
     for directory in (state, home / ".ssh"):
         _check_writable(directory)
+
+
+def _has_keys(mount: Path) -> bool:
+    # The kubelet puts its own `..data` into the mount of an optional Secret that does not exist, too.
+    return any(not entry.name.startswith("..") for entry in mount.iterdir())
 
 
 def _check_writable(directory: Path) -> None:
