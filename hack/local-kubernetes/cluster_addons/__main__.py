@@ -12,6 +12,7 @@ from cluster_addons.volumes import VOLUMES_PATH, Provisioner
 
 
 def main() -> None:
+    """Start the mirrors and serve names until the process is ended."""
     parser = argparse.ArgumentParser(prog="cluster_addons", description=__doc__)
     parser.add_argument("--server", required=True, help="URL of the Kubernetes API")
     parser.add_argument("--ca", required=True, help="file of the certificate authority")

@@ -6,7 +6,6 @@ import logging
 import ssl
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,35 +26,39 @@ class Api:
         self.context = context
 
     def get(self, path: str) -> Object:
-        return self._call("GET", path)
+        """Read one object or list."""
+        with self._open("GET", path) as response:
+            answer: Object = json.load(response)
+            return answer
 
     def create(self, path: str, body: Object) -> None:
-        self._call("POST", path, body)
+        """Create an object in a collection."""
+        self._open("POST", path, body).close()
 
     def delete(self, path: str) -> None:
-        self._call("DELETE", path)
+        """Delete one object."""
+        self._open("DELETE", path).close()
 
     def watch(self, path: str, resource_version: str) -> Iterator[Object]:
         """Yield the changes since resource_version, for at most WATCH_SECONDS."""
         query = f"watch=1&timeoutSeconds={WATCH_SECONDS}&resourceVersion={resource_version}"
-        request = urllib.request.Request(f"{self.server}{path}?{query}")
-        with urllib.request.urlopen(request, context=self.context, timeout=WATCH_SECONDS + 30) as response:
+        with self._open("GET", f"{path}?{query}") as response:
             for line in response:
                 yield json.loads(line)
 
-    def _call(self, method: str, path: str, body: Object | None = None) -> Object:
-        request = urllib.request.Request(
-            self.server + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+    def _open(self, method: str, path: str, body: Object | None = None) -> http.client.HTTPResponse:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        url = self.server + path
+        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - always our https server
+        response: http.client.HTTPResponse = urllib.request.urlopen(  # noqa: S310
+            request, context=self.context, timeout=WATCH_SECONDS + 30
         )
-        with urllib.request.urlopen(request, context=self.context, timeout=30) as response:
-            answer: Object = json.load(response)
-            return answer
+        return response
 
 
 def key_of(item: Object) -> Key:
+    """Return (namespace, name); the namespace is empty for objects of the whole cluster."""
     metadata = item["metadata"]
     return metadata.get("namespace", ""), metadata["name"]
 
@@ -70,6 +73,7 @@ class Mirror:
         self.objects: dict[Key, Object] = {}
 
     def start(self) -> None:
+        """Follow the objects from now on, in a thread."""
         threading.Thread(target=self._run, name=self.path, daemon=True).start()
 
     def _run(self) -> None:
@@ -110,6 +114,6 @@ class Mirror:
             if self.changed is not None:
                 self.changed(item)
         except OSError as error:
-            log.error("%s %s: %s", self.path, "/".join(key_of(item)), error)
+            log.warning("%s %s: %s; trying again", self.path, "/".join(key_of(item)), error)
             return False
         return True

@@ -2,10 +2,11 @@
 
 import sys
 
-from dnslib import DNSRecord  # type: ignore[import-untyped]
+from dnslib import DNSRecord
 
 
 def main() -> None:
+    """Ask once."""
     address, name = sys.argv[1:]
     try:
         answer = DNSRecord.parse(DNSRecord.question(name).send(address, 53, timeout=2))

@@ -7,7 +7,7 @@ import socketserver
 import struct
 from typing import Any, Protocol
 
-from dnslib import CNAME, QTYPE, RCODE, RR, A, DNSError, DNSQuestion, DNSRecord  # type: ignore[import-untyped]
+from dnslib import CNAME, QTYPE, RCODE, RR, A, DNSError, DNSQuestion, DNSRecord
 
 from cluster_addons.api import Key, Object
 
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 CLUSTER_DOMAIN = "cluster.local"
 TTL_SECONDS = 5
 UPSTREAM_SECONDS = 3
+DNS_PORT = 53
 PLAIN_UDP_BYTES = 512
 EDNS_UDP_BYTES = 1232
 
@@ -73,10 +74,12 @@ class Names:
 
 
 def is_cluster_name(name: str) -> bool:
+    """Tell whether the cluster alone knows the name."""
     return name == CLUSTER_DOMAIN or name.endswith("." + CLUSTER_DOMAIN)
 
 
 def question_name(query: DNSRecord) -> str:
+    """Return the name asked for, without the last dot."""
     return str(query.q.qname).rstrip(".").lower()
 
 
@@ -104,6 +107,7 @@ def upstream_servers(resolv_conf: str) -> list[str]:
 
 
 def read_exactly(connection: socket.socket, count: int) -> bytes:
+    """Read count bytes, in as many parts as they come."""
     data = b""
     while len(data) < count:
         part = connection.recv(count - len(data))
@@ -125,7 +129,7 @@ def ask(server: str, message: bytes, over_tcp: bool) -> bytes:
     kind = socket.SOCK_STREAM if over_tcp else socket.SOCK_DGRAM
     with socket.socket(family, kind) as connection:
         connection.settimeout(UPSTREAM_SECONDS)
-        connection.connect((server, 53))
+        connection.connect((server, DNS_PORT))
         if over_tcp:
             connection.sendall(struct.pack("!H", len(message)) + message)
             return read_message(connection)
@@ -144,6 +148,7 @@ class Responder:
         self.resolv_conf = resolv_conf
 
     def respond(self, message: bytes, over_tcp: bool) -> bytes:
+        """Answer from the cluster's names, or ask the machine's name servers."""
         query = DNSRecord.parse(message)
         if not is_cluster_name(question_name(query)):
             return self._forward(query, message, over_tcp)
@@ -172,7 +177,7 @@ class Responder:
 
 
 def serve(address: str, responder: Responder) -> list[socketserver.BaseServer]:
-    """Bind port 53 at address for UDP and TCP."""
+    """Bind address for UDP and TCP."""
 
     class UdpHandler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -200,4 +205,4 @@ def serve(address: str, responder: Responder) -> list[socketserver.BaseServer]:
         daemon_threads = True
         allow_reuse_address = True
 
-    return [UdpServer((address, 53), UdpHandler), TcpServer((address, 53), TcpHandler)]
+    return [UdpServer((address, DNS_PORT), UdpHandler), TcpServer((address, DNS_PORT), TcpHandler)]

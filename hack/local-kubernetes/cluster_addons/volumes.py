@@ -68,11 +68,7 @@ def volume_for(claim: Object, node: str, directory: pathlib.Path, reclaim_policy
             "nodeAffinity": {
                 "required": {
                     "nodeSelectorTerms": [
-                        {
-                            "matchExpressions": [
-                                {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
-                            ]
-                        }
+                        {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
                     ]
                 }
             },
@@ -89,6 +85,7 @@ class Provisioner:
         self.directory = directory
 
     def claim_changed(self, claim: Object) -> None:
+        """Make the volume if Kubernetes asks for one."""
         if not wants_volume(claim):
             return
         storage_class = self.api.get(f"/apis/storage.k8s.io/v1/storageclasses/{claim['spec']['storageClassName']}")
@@ -106,6 +103,7 @@ class Provisioner:
             log.info("made %s for %s/%s", path.name, claim["metadata"]["namespace"], claim["metadata"]["name"])
 
     def volume_changed(self, volume: Object) -> None:
+        """Delete the volume and its data if its claim is gone."""
         if not is_released(volume):
             return
         name = volume["metadata"]["name"]

@@ -39,6 +39,7 @@ def pause_image(program: bytes, name: str) -> bytes:
 
 
 def main() -> None:
+    """Read the program, write the image."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", type=pathlib.Path)
     parser.add_argument("name")
