@@ -1,0 +1,46 @@
+"""End-to-end tests: real DAGs on the local cluster that ``hack/deploy tests/e2e/dags`` has brought up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from local_airflow import Kubectl, LocalAirflow
+
+SECONDS_TO_TIDY_UP = 120
+
+
+@pytest.fixture(scope="session")
+def airflow() -> Iterator[LocalAirflow]:
+    with LocalAirflow() as airflow:
+        yield airflow
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Kubectl:
+    return Kubectl()
+
+
+def names_of_pods(kubectl: Kubectl, selector: str) -> list[str]:
+    return [pod["metadata"]["name"] for pod in kubectl.get("pods", "-l", selector)["items"]]
+
+
+def pods_left(kubectl: Kubectl) -> list[str]:
+    """Pods of operators, of KubernetesExecutor and of SkyPilot clusters."""
+    return [
+        name
+        for selector in ("kubernetes_pod_operator=True", "kubernetes_executor=True", "parent=skypilot")
+        for name in names_of_pods(kubectl, selector)
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_running(kubectl: Kubectl) -> Iterator[None]:
+    """Every module ends as it began: with no pod of ours and no cluster."""
+    assert pods_left(kubectl) == []
+    yield
+    deadline = time.monotonic() + SECONDS_TO_TIDY_UP
+    while left := pods_left(kubectl):
+        assert time.monotonic() < deadline, f"still there after the tests: {left}"
+        time.sleep(1)

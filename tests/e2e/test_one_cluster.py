@@ -1,0 +1,60 @@
+"""Jobs on one cluster: what they print, how they end, deferred and not."""
+
+from __future__ import annotations
+
+import pytest
+from local_airflow import LocalAirflow, without_noise
+
+DAG_ID = "e2e_one_cluster"
+
+
+@pytest.fixture(scope="module")
+def run_id(airflow: LocalAirflow) -> str:
+    run_id = airflow.trigger(DAG_ID)
+    airflow.wait_for_run(DAG_ID, run_id)
+    return run_id
+
+
+def test_a_deferred_launch_of_a_yaml_beside_the_dag_succeeds(airflow: LocalAirflow, run_id: str) -> None:
+    assert airflow.task(DAG_ID, run_id, "launch")["state"] == "success"
+    assert f"greetings in {run_id}" in without_noise(airflow.log(DAG_ID, run_id, "launch"))
+
+
+def test_a_job_that_exits_3_fails_the_task_with_that_code(airflow: LocalAirflow, run_id: str) -> None:
+    task = airflow.task(DAG_ID, run_id, "exits_3")
+    assert task["state"] == "failed"
+    assert "ended as FAILED, exit codes by node: [3]" in airflow.log(DAG_ID, run_id, "exits_3", task["try_number"])
+    result = airflow.xcom(DAG_ID, run_id, "exits_3", "result")
+    assert (result["exit_code"], result["job_status"], result["job_exit_codes"]) == (65, "FAILED", [3])
+
+
+def test_a_failed_job_is_retried_unless_told_to_fail_fast(airflow: LocalAirflow, run_id: str) -> None:
+    assert airflow.task(DAG_ID, run_id, "exits_3")["try_number"] == 2
+    assert airflow.task(DAG_ID, run_id, "exits_3_fast")["try_number"] == 1
+
+
+def test_a_deferred_job_that_exits_3_fails_the_task_as_a_synchronous_one_does(airflow: LocalAirflow, run_id: str) -> None:
+    assert airflow.task(DAG_ID, run_id, "exits_3_fast")["state"] == "failed"
+    assert "SkyJobFailedFastError" in airflow.log(DAG_ID, run_id, "exits_3_fast")
+    assert airflow.xcom(DAG_ID, run_id, "exits_3_fast", "result")["job_exit_codes"] == [3]
+
+
+def test_a_deferred_job_succeeds_and_its_log_is_whole(airflow: LocalAirflow, run_id: str) -> None:
+    assert airflow.task(DAG_ID, run_id, "deferred")["state"] == "success"
+    log = airflow.log(DAG_ID, run_id, "deferred")
+    assert [number for number in range(1, 6) if f"line {number} of 5" in log] == [1, 2, 3, 4, 5]
+    assert airflow.xcom(DAG_ID, run_id, "deferred") == airflow.xcom(DAG_ID, run_id, "launch")
+
+
+def test_a_refreshed_status_names_the_cluster(airflow: LocalAirflow, run_id: str) -> None:
+    assert [row["status"] for row in airflow.xcom(DAG_ID, run_id, "status_of_many")] == ["UP"]
+
+
+def test_taking_down_a_cluster_that_is_gone_is_no_error(airflow: LocalAirflow, run_id: str) -> None:
+    assert airflow.task(DAG_ID, run_id, "down_again")["state"] == "success"
+    assert "is gone already" in airflow.log(DAG_ID, run_id, "down_again")
+
+
+def test_a_run_whose_jobs_failed_has_failed_although_its_teardown_succeeded(airflow: LocalAirflow, run_id: str) -> None:
+    assert airflow.task(DAG_ID, run_id, "down")["state"] == "success"
+    assert airflow.run_state(DAG_ID, run_id) == "failed"
