@@ -33,6 +33,7 @@ debian_up() {
     fi
     mkdir -p "$STATE_DIR"
     start_network
+    raise_open_files
     start_components
   fi
   install -m 600 "$PKI_DIR/admin.conf" "$BUILD_DIR/kubeconfig"
@@ -80,6 +81,14 @@ require_free_ports() {
         "stop that program (another Kubernetes, a registry?)" "the registry's port can be changed: K8S_SKY_REGISTRY_PORT=5001"
     fi
   done
+}
+
+# Containers inherit the limit of the shell that starts containerd, and 1024 is too few for Ray.
+raise_open_files() {
+  local wanted=1048576 hard
+  hard=$(ulimit -Hn)
+  if [ "$hard" != unlimited ] && [ "$hard" -lt $wanted ]; then wanted=$hard; fi
+  ulimit -Sn $wanted
 }
 
 take_lock() {
