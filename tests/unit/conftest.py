@@ -1,0 +1,19 @@
+"""Keeps the unit tests away from the machine's own Airflow and Kubernetes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import hypothesis
+
+# Airflow reads these when it is first imported.
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AIRFLOW_CONN_", "KUBECONFIG"))]:
+    del os.environ[_name]
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW_CONN_KUBERNETES_DEFAULT"] = '{"conn_type": "kubernetes"}'
+
+hypothesis.settings.register_profile("unit", max_examples=200, deadline=None)
+hypothesis.settings.load_profile("unit")

@@ -1,0 +1,290 @@
+"""A Kubernetes API in memory: the one thing that the operators' tests fake.
+
+:class:`FakeKubernetes` has the methods of ``kubernetes.client.CoreV1Api`` that KubernetesPodOperator
+and our base operator call. The fixture ``kubernetes`` (conftest.py) puts it where KubernetesHook has
+its client; KubernetesPodOperator's own code, its pod manager and its hook are the real ones.
+
+* Creating a pod fixes the stages of its life, a list of pod statuses, by calling :attr:`FakeKubernetes.life`
+  with the pod. Each time the pod is read it is one stage further; it stays in the last one.
+* Reading its log returns :attr:`FakeKubernetes.log`, after :attr:`FakeKubernetes.while_running` was called:
+  that is where a test kills the task or lets time run out.
+* Deleting a pod removes it, unless :attr:`FakeKubernetes.end_on_delete` says how it ends first, as a pod
+  with a grace period does.
+* A PersistentVolumeClaim exists when its name is in :attr:`FakeKubernetes.claims`.
+* Errors are the API's own: an ApiException with a Status object as its body (:func:`api_error`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from kubernetes.client import ApiClient
+from kubernetes.client import models as k8s
+from kubernetes.client.exceptions import ApiException
+
+from k8s_sky_provider.protocol import ExitCode, SkyRequest, SkyResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONTAINER = "base"
+
+
+def api_error(status: int, message: str, reason: str = "") -> ApiException:
+    """Return the error that the API answers with."""
+    error = ApiException(status=status, reason=reason)
+    error.body = json.dumps({"kind": "Status", "status": "Failure", "message": message, "code": status})
+    return error
+
+
+def pending() -> k8s.V1PodStatus:
+    """Return the status of a pod that no node has taken yet."""
+    return k8s.V1PodStatus(phase="Pending")
+
+
+def waiting(reason: str, message: str) -> k8s.V1PodStatus:
+    """Return the status of a pod whose container cannot start, for example for want of its image."""
+    return k8s.V1PodStatus(
+        phase="Pending",
+        container_statuses=[_container(waiting=k8s.V1ContainerStateWaiting(reason=reason, message=message))],
+    )
+
+
+def running() -> k8s.V1PodStatus:
+    """Return the status of a pod at work."""
+    return k8s.V1PodStatus(
+        phase="Running", container_statuses=[_container(running=k8s.V1ContainerStateRunning(started_at=_now()))]
+    )
+
+
+def ended(exit_code: int, message: str | None = None, reason: str | None = None) -> k8s.V1PodStatus:
+    """Return the status of a pod whose container has ended, with its termination message."""
+    state = k8s.V1ContainerStateTerminated(
+        exit_code=exit_code,
+        message=message,
+        reason=reason or ("Completed" if exit_code == 0 else "Error"),
+        finished_at=_now(),
+    )
+    return k8s.V1PodStatus(
+        phase="Succeeded" if exit_code == 0 else "Failed", container_statuses=[_container(terminated=state)]
+    )
+
+
+def evicted(message: str, exit_code: int | None = None) -> k8s.V1PodStatus:
+    """Return the status of a pod that its node threw out, before or after its container had started."""
+    status = k8s.V1PodStatus(phase="Failed") if exit_code is None else ended(exit_code)
+    status.reason, status.message = "Evicted", message
+    return status
+
+
+def reports(result: SkyResult) -> k8s.V1PodStatus:
+    """Return the status of a pod whose runner ended with a result."""
+    return ended(result.exit_code, result.to_json())
+
+
+def succeeds(pod: k8s.V1Pod) -> list[k8s.V1PodStatus]:
+    """Return the life of a pod whose runner does what it is asked to and returns the cluster's name."""
+    request = request_of(pod)
+    name = request.arguments.get("cluster_name")
+    return [
+        running(),
+        reports(SkyResult(action=request.action, exit_code=ExitCode.OK, return_value=name, cluster_name=name)),
+    ]
+
+
+def request_of(pod: k8s.V1Pod) -> SkyRequest:
+    """Return the request in a pod's arguments, read as the runner reads it."""
+    (argument,) = pod.spec.containers[0].args
+    return SkyRequest.from_argument(argument)
+
+
+@dataclasses.dataclass
+class Deletion:
+    """A pod that somebody asked to delete."""
+
+    name: str
+    grace_period_seconds: int | None
+
+
+class FakeKubernetes:
+    """See the top of this file."""
+
+    def __init__(self) -> None:
+        self.api_client = ApiClient()
+        self.life: Callable[[k8s.V1Pod], list[k8s.V1PodStatus]] = succeeds
+        self.log: list[str] = ["hello from the cluster"]
+        self.while_running: Callable[[], None] = lambda: None
+        self.end_on_delete: k8s.V1PodStatus | None = None
+        self.claims = {"sky-state"}
+        self.may_read_claims = True
+        self.create_error: ApiException | None = None
+        self.events: list[tuple[str, str]] = []
+        self.created: list[k8s.V1Pod] = []
+        self.deleted: list[Deletion] = []
+        self._stages: dict[str, list[k8s.V1PodStatus]] = {}
+        self._pods: dict[str, k8s.V1Pod] = {}
+
+    @property
+    def pod(self) -> k8s.V1Pod:
+        """The only pod that was ever created, as it was asked for."""
+        (pod,) = self.created
+        return pod
+
+    @property
+    def request(self) -> SkyRequest:
+        """The request of that pod."""
+        return request_of(self.pod)
+
+    @property
+    def left_over(self) -> list[str]:
+        """Names of the pods that still exist."""
+        return list(self._pods)
+
+    def finish(self) -> k8s.V1PodStatus:
+        """Let the pod reach its last stage, and return that: what the triggerer waits for."""
+        (name,) = self._stages
+        del self._stages[name][:-1]
+        return self._stages[name][0]
+
+    def remove(self) -> None:
+        """Delete the pods behind everybody's back."""
+        self._pods.clear()
+
+    def create_namespaced_pod(self, body: dict[str, Any], namespace: str) -> k8s.V1Pod:
+        if self.create_error:
+            raise self.create_error
+        pod = PodGenerator.deserialize_model_dict(body)
+        if pod.metadata.namespace != namespace:
+            raise api_error(400, "the namespace of the object does not match the namespace of the request")
+        name = pod.metadata.name
+        _refuse_duplicates("spec.volumes name", [volume.name for volume in pod.spec.volumes or []])
+        for container in pod.spec.containers:
+            _refuse_duplicates("mountPath", [mount.mount_path for mount in container.volume_mounts or []])
+        self.created.append(pod)
+        self._pods[name] = pod
+        self._stages[name] = self.life(pod)
+        return self._show(name)
+
+    def read_namespaced_pod(self, name: str, namespace: str) -> k8s.V1Pod:
+        self._find(name, namespace)
+        shown = self._show(name)
+        if len(self._stages[name]) > 1:
+            del self._stages[name][0]
+        return shown
+
+    def list_namespaced_pod(self, namespace: str, label_selector: str = "") -> k8s.V1PodList:
+        return k8s.V1PodList(
+            items=[
+                self._show(name)
+                for name, pod in self._pods.items()
+                if pod.metadata.namespace == namespace and _selects(label_selector, pod.metadata.labels or {})
+            ]
+        )
+
+    def patch_namespaced_pod(self, name: str, namespace: str, body: dict[str, Any]) -> k8s.V1Pod:
+        pod = self._find(name, namespace)
+        pod.metadata.labels = {**(pod.metadata.labels or {}), **body["metadata"]["labels"]}
+        return self._show(name)
+
+    def delete_namespaced_pod(
+        self, name: str, namespace: str, body: object = None, grace_period_seconds: int | None = None
+    ) -> None:
+        self._find(name, namespace)
+        self.deleted.append(Deletion(name, grace_period_seconds))
+        if self.end_on_delete:
+            self._stages[name] = [self.end_on_delete]
+        else:
+            del self._pods[name]
+
+    def read_namespaced_pod_log(self, name: str, namespace: str, **options: Any) -> FakeLog:
+        self._find(name, namespace)
+        self.while_running()
+        return FakeLog(self.log, timestamps=options.get("timestamps", False))
+
+    def list_namespaced_event(self, namespace: str, **options: Any) -> k8s.CoreV1EventList:
+        reference = k8s.V1ObjectReference(namespace=namespace)
+        return k8s.CoreV1EventList(
+            metadata=k8s.V1ListMeta(resource_version="1"),
+            items=[
+                k8s.CoreV1Event(
+                    metadata=k8s.V1ObjectMeta(uid=str(index), resource_version="1"),
+                    involved_object=reference,
+                    reason=reason,
+                    message=message,
+                    type="Warning",
+                )
+                for index, (reason, message) in enumerate(self.events)
+            ],
+        )
+
+    def read_namespaced_persistent_volume_claim(self, name: str, namespace: str) -> k8s.V1PersistentVolumeClaim:
+        if not self.may_read_claims:
+            raise api_error(403, f'persistentvolumeclaims "{name}" is forbidden', "Forbidden")
+        if name not in self.claims:
+            raise api_error(404, f'persistentvolumeclaims "{name}" not found', "Not Found")
+        return k8s.V1PersistentVolumeClaim(metadata=k8s.V1ObjectMeta(name=name, namespace=namespace))
+
+    def _find(self, name: str, namespace: str) -> k8s.V1Pod:
+        pod = self._pods.get(name)
+        if pod is None or pod.metadata.namespace != namespace:
+            raise api_error(404, f'pods "{name}" not found', "Not Found")
+        return pod
+
+    def _show(self, name: str) -> k8s.V1Pod:
+        pod = self._pods[name]
+        return k8s.V1Pod(
+            api_version="v1", kind="Pod", metadata=pod.metadata, spec=pod.spec, status=self._stages[name][0]
+        )
+
+
+class FakeLog:
+    """The HTTP response with a container's log."""
+
+    def __init__(self, lines: list[str], *, timestamps: bool) -> None:
+        stamp = f"{_now().isoformat()} " if timestamps else ""
+        self._lines = [f"{stamp}{line}\n".encode() for line in lines]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._lines)
+
+    def stream(self, **options: Any) -> Iterator[bytes]:
+        return iter(self._lines)
+
+
+def _container(**state: Any) -> k8s.V1ContainerStatus:
+    return k8s.V1ContainerStatus(
+        name=CONTAINER,
+        image="",
+        image_id="",
+        ready="running" in state,
+        restart_count=0,
+        state=k8s.V1ContainerState(**state),
+    )
+
+
+def _refuse_duplicates(what: str, values: list[str]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise api_error(422, f"{what}: Invalid value: {value!r}: must be unique")
+
+
+def _selects(selector: str, labels: dict[str, str]) -> bool:
+    for term in filter(None, selector.split(",")):
+        name, operator, value = term.partition("=")
+        if term.startswith("!"):
+            fits = term[1:] not in labels
+        elif operator and name.endswith("!"):
+            fits = labels.get(name[:-1]) != value
+        else:
+            fits = labels.get(name) == value
+        if not fits:
+            return False
+    return True
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(tz=dt.UTC)

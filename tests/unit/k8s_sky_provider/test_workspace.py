@@ -1,0 +1,188 @@
+"""What a sky pod is given, and from where: the operator's argument, or else the option in [skypilot]."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from kubernetes.client import ApiClient
+
+from k8s_sky_provider.exceptions import SkyDeploymentError
+from k8s_sky_provider.workspace import Credential, Workspace
+
+CREDENTIALS = '[{"secret": "aws", "path": ".aws"}, {"secret": "tokens", "env": true}]'
+
+
+def set_options(monkeypatch: pytest.MonkeyPatch, **options: str) -> None:
+    for name, value in options.items():
+        monkeypatch.setenv(f"AIRFLOW__SKYPILOT__{name.upper()}", value)
+
+
+def as_yaml(models: Any) -> Any:
+    """Return Kubernetes models as a manifest has them."""
+    return ApiClient().sanitize_for_serialization(models)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["deployment", "image", "image_pull_policy", "namespace", "service_account_name", "volume_claim", "config_map"],
+)
+def test_an_argument_beats_the_option_and_the_option_beats_the_default(
+    option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_options(monkeypatch, image="image", volume_claim="claim")
+    assert getattr(Workspace.resolve(), option) in {None, "airflow", "image", "claim"}
+    set_options(monkeypatch, **{option: "from-config"})
+    assert getattr(Workspace.resolve(), option) == "from-config"
+    assert getattr(Workspace.resolve(**{option: "from-argument"}), option) == "from-argument"
+
+
+def test_credentials_of_the_operator_replace_those_of_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_options(monkeypatch, image="image", volume_claim="claim", credentials=CREDENTIALS)
+    assert [entry.secret for entry in Workspace.resolve().credentials] == ["aws", "tokens"]
+    assert [entry.secret for entry in Workspace.resolve(credentials=[{"secret": "gcp", "path": ".g"}]).credentials] == [
+        "gcp"
+    ]
+    assert Workspace.resolve(credentials=[]).credentials == ()
+
+
+def test_options_without_an_argument_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_options(
+        monkeypatch,
+        image="image",
+        volume_claim="claim",
+        image_pull_secrets="registry, other ,",
+        default_image_id="docker:nodes",
+        allow_network_file_system="True",
+    )
+    workspace = Workspace.resolve()
+    assert workspace.image_pull_secrets == ("registry", "other")
+    assert workspace.default_image_id == "docker:nodes"
+    assert workspace.allow_network_file_system is True
+
+
+@pytest.mark.parametrize("option", ["image", "volume_claim"])
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_what_is_set_nowhere_is_named_with_the_ways_to_set_it(
+    option: str, value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_options(monkeypatch, image="image", volume_claim="claim")
+    if value is None:
+        monkeypatch.delenv(f"AIRFLOW__SKYPILOT__{option.upper()}")
+    else:
+        set_options(monkeypatch, **{option: value})
+    with pytest.raises(SkyDeploymentError) as caught:
+        Workspace.resolve()
+    text = str(caught.value)
+    assert text.startswith(f"{option} is not set: ")
+    for way_out in ("on the operator", "default_args", "[skypilot]", f"AIRFLOW__SKYPILOT__{option.upper()}"):
+        assert way_out in text
+
+
+@pytest.mark.parametrize("name", ["-team", "team-", "team_a", "a" * 49, "ä", "team a"])
+def test_a_deployment_that_is_no_label_is_refused(name: str) -> None:
+    with pytest.raises(SkyDeploymentError, match=r"deployment: .*letters, digits and dashes"):
+        Workspace.resolve(image="image", volume_claim="claim", deployment=name)
+
+
+@pytest.mark.parametrize("name", ["a", "Team-1", "a" * 48])
+def test_a_deployment_that_is_a_label_is_taken(name: str) -> None:
+    assert Workspace.resolve(image="image", volume_claim="claim", deployment=name).deployment == name
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        pytest.param("aws", "credentials: 'aws' names no Secret", id="text"),
+        pytest.param({}, "credentials: {} names no Secret", id="empty"),
+        pytest.param({"secret": ""}, "names no Secret", id="empty name"),
+        pytest.param({"secret": 3, "path": ".aws"}, "names no Secret", id="name of a wrong type"),
+        pytest.param({"path": ".aws"}, "names no Secret", id="no name"),
+        pytest.param({"secret": "aws"}, "Secret 'aws' needs either path or env", id="neither path nor env"),
+        pytest.param({"secret": "aws", "path": ".aws", "env": True}, "needs either path or env", id="path and env"),
+        pytest.param({"secret": "aws", "env": False}, "needs either path or env", id="env is false"),
+        pytest.param({"secret": "aws", "path": ".aws", "mode": 1}, "needs either path or env", id="unknown key"),
+        pytest.param({"secret": "aws", "path": "/root/.aws"}, "path '/root/.aws' of Secret 'aws'", id="absolute path"),
+        pytest.param({"secret": "aws", "path": "~/.aws"}, "must lie below the home", id="tilde"),
+        pytest.param({"secret": "aws", "path": "../x"}, "must lie below the home", id="path out of the home"),
+        pytest.param({"secret": "aws", "path": ""}, "must lie below the home", id="empty path"),
+        pytest.param({"secret": "aws", "path": 3}, "must lie below the home", id="path of a wrong type"),
+    ],
+)
+def test_a_malformed_credential_is_refused_with_its_name(entry: Any, message: str) -> None:
+    with pytest.raises(SkyDeploymentError, match=re.escape(message)):
+        Credential.parse(entry)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("[", "[skypilot] credentials is not JSON"), ('{"secret": "aws"}', "credentials: must be a list")],
+)
+def test_a_malformed_credentials_option_is_refused(value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_options(monkeypatch, image="image", volume_claim="claim", credentials=value)
+    with pytest.raises(SkyDeploymentError, match=re.escape(message)):
+        Workspace.resolve()
+
+
+def test_the_pod_gets_one_home_from_the_volume_and_sockets_of_its_own() -> None:
+    workspace = Workspace.resolve(image="image", volume_claim="claim")
+    assert as_yaml(workspace.volumes) == [
+        {"name": "sky-state", "persistentVolumeClaim": {"claimName": "claim"}},
+        {"name": "sky-api-server", "emptyDir": {}},
+    ]
+    assert as_yaml(workspace.volume_mounts) == [
+        {"name": "sky-state", "mountPath": "/home/sky/.sky", "subPath": "sky"},
+        {"name": "sky-state", "mountPath": "/home/sky/.ssh", "subPath": "ssh"},
+        {"name": "sky-state", "mountPath": "/home/sky/sky_workdir", "subPath": "workdir"},
+        {"name": "sky-state", "mountPath": "/home/sky/sky_logs", "subPath": "logs"},
+        {"name": "sky-api-server", "mountPath": "/home/sky/.sky/api_server"},
+    ]
+    assert workspace.expected_mounts == {}
+
+
+def test_the_config_map_and_the_secrets_are_mounted_by_reference_and_expected() -> None:
+    workspace = Workspace.resolve(
+        image="image",
+        volume_claim="claim",
+        config_map="sky-config-map",
+        credentials=[{"secret": "aws", "path": ".aws"}, {"secret": "tokens", "env": True}],
+    )
+    assert as_yaml(workspace.volumes)[2:] == [
+        {"name": "sky-config", "configMap": {"name": "sky-config-map", "optional": True}},
+        {"name": "sky-credential-0", "secret": {"secretName": "aws", "optional": True, "defaultMode": 0o440}},
+        {"name": "sky-credential-1", "secret": {"secretName": "tokens", "optional": True, "defaultMode": 0o440}},
+    ]
+    assert as_yaml(workspace.volume_mounts)[5:] == [
+        {"name": "sky-config", "mountPath": "/etc/k8s-sky/config", "readOnly": True},
+        {"name": "sky-credential-0", "mountPath": "/home/sky/.aws", "readOnly": True},
+        {"name": "sky-credential-1", "mountPath": "/etc/k8s-sky/secrets/tokens", "readOnly": True},
+    ]
+    assert as_yaml(workspace.env_from) == [{"secretRef": {"name": "tokens", "optional": True}}]
+    assert workspace.expected_mounts == {
+        "/home/sky/.aws": "Secret 'aws'",
+        "/etc/k8s-sky/secrets/tokens": "Secret 'tokens'",
+        "/etc/k8s-sky/config/config.yaml": "key 'config.yaml' of ConfigMap 'sky-config-map'",
+    }
+
+
+def test_the_environment_shares_one_skypilot_user_and_starts_no_api_server() -> None:
+    workspace = Workspace.resolve(image="image", volume_claim="claim", deployment="team-a", config_map="conf")
+    env = {entry.name: entry.value for entry in workspace.env}
+    assert env["HOME"] == "/home/sky"
+    assert env["SKYPILOT_USER_ID"] == "team-a"
+    assert env["SKYPILOT_DISABLE_LOCAL_API_SERVER"] == "1"
+    assert env["SKYPILOT_GLOBAL_CONFIG"] == "/etc/k8s-sky/config/config.yaml"
+    without = Workspace.resolve(image="image", volume_claim="claim")
+    assert "SKYPILOT_GLOBAL_CONFIG" not in {entry.name for entry in without.env}
+
+
+def test_the_pod_runs_as_the_images_user_who_owns_the_volume() -> None:
+    context = Workspace.resolve(image="image", volume_claim="claim").security_context
+    assert as_yaml(context) == {
+        "runAsUser": 1000,
+        "runAsGroup": 1000,
+        "runAsNonRoot": True,
+        "fsGroup": 1000,
+        "fsGroupChangePolicy": "OnRootMismatch",
+    }
