@@ -204,7 +204,9 @@ class SkyResult:
 
     def to_json(self) -> str:
         """Return the result as one line of JSON, of any length."""
-        return json.dumps({"protocol": PROTOCOL_VERSION, **self.to_dict()}, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps({"protocol": PROTOCOL_VERSION, **self.to_dict()}, ensure_ascii=False, separators=(",", ":"))
+        # Text that was no UTF-8 has lone surrogates, which no file takes.
+        return text.encode(errors="replace").decode()
 
     def fits(self, limit: int = TERMINATION_MESSAGE_LIMIT) -> bool:
         """Tell whether :meth:`to_json` has at most ``limit`` bytes."""
