@@ -172,7 +172,8 @@ def test_tasks_see_the_same_airflow_as_the_servers() -> None:
     objects = render(AIRFLOW)
     worker = worker_pod(objects)["spec"]["containers"][0]
     server = airflow_containers(objects)["scheduler"]
-    for name in ("AIRFLOW_HOME", "AIRFLOW__CORE__DAGS_FOLDER", "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"):
+    shared = {"AIRFLOW_HOME", "AIRFLOW__CORE__DAGS_FOLDER", "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"}
+    for name in shared | {"AIRFLOW_CONN_KUBERNETES_DEFAULT"}:
         assert environment(worker)[name] == environment(server)[name]
     assert worker["envFrom"] == server["envFrom"] == [{"configMapRef": {"name": "sky-provider"}}]
     assert worker["image"] == server["image"]
@@ -184,10 +185,19 @@ def test_tasks_reach_the_api_through_the_service() -> None:
     service = objects["Service", "sky-airflow"]["spec"]
     url = environment(worker_pod(objects)["spec"]["containers"][0])["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"]
     assert url == "http://sky-airflow:9000/execution/"
-    assert service["ports"] == [{"name": "http", "port": 9000, "targetPort": "http"}]
+    assert service["ports"] == [{"name": "http", "protocol": "TCP", "port": 9000, "targetPort": "http"}]
     labels = objects["Deployment", "sky-airflow"]["spec"]["template"]["metadata"]["labels"]
     assert service["selector"].items() <= labels.items()
     assert not service["selector"].items() <= worker_pod(objects)["metadata"]["labels"].items()
+
+
+def test_ports_name_their_protocol() -> None:
+    """Kubernetes 1.20 has no default for it in server-side apply, which helm 4 uses."""
+    objects = render(AIRFLOW)
+    ports = list(objects["Service", "sky-airflow"]["spec"]["ports"])
+    for container in airflow_containers(objects).values():
+        ports += container.get("ports", [])
+    assert [port for port in ports if "protocol" not in port] == []
 
 
 @pytest.mark.parametrize(
