@@ -233,5 +233,6 @@ def password_hint() -> str:
         f"  {kubectl}\n"
         f"  .build/bin/kubectl -n {NAMESPACE} port-forward service/{AIRFLOW_NAME} 8080:8080\n"
         f"  open http://localhost:8080 as admin; the password:\n"
-        f"  .build/bin/kubectl -n {NAMESPACE} get secret {AIRFLOW_NAME} -o jsonpath='{{.data.admin-password}}' | base64 -d"
+        f"  .build/bin/kubectl -n {NAMESPACE} get secret {AIRFLOW_NAME} "
+        "-o jsonpath='{.data.admin-password}' | base64 -d"
     )

@@ -55,11 +55,8 @@ class Engine(Protocol):
     def exec(self, task: Any, cluster_name: str) -> int | None:
         """Submit a task to a cluster that is up; return the job's id."""
 
-    def tail_logs(self, cluster_name: str, job_id: int) -> None:
-        """Print a job's output until it ends."""
-
-    def job_status(self, cluster_name: str, job_id: int) -> str:
-        """Return a job's status, as SkyPilot names it."""
+    def follow_job(self, cluster_name: str, job_id: int) -> str:
+        """Print a job's output until it ends; return its last status, as SkyPilot names it."""
 
     def job_exit_codes(self, cluster_name: str, job_id: int) -> list[int]:
         """Return a job's own exit codes, one for each node."""
@@ -213,8 +210,7 @@ def cancel(run: Run) -> str:
 def _follow_job(run: Run, cluster_name: str) -> Outcome:
     if run.job_id is None:
         return Outcome(return_value=cluster_name)
-    run.engine.tail_logs(cluster_name, run.job_id)
-    job_status = run.engine.job_status(cluster_name, run.job_id)
+    job_status = run.engine.follow_job(cluster_name, run.job_id)
     if job_status == "SUCCEEDED":
         return Outcome(return_value=cluster_name, job_status=job_status)
     exit_codes = run.engine.job_exit_codes(cluster_name, run.job_id)

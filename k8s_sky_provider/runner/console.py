@@ -21,8 +21,6 @@ MASK = "***"
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _STATUS_PAYLOAD = re.compile(r"<sky-payload[^>]*>.*?</sky-payload>")
-# Kubernetes before 1.24 cannot delete services as a collection; SkyPilot then deletes them one by one.
-_NOISE = re.compile(r"MethodNotAllowed|the server does not allow this method on the requested resource")
 
 
 def without_terminal_codes(text: str) -> str:
@@ -34,7 +32,7 @@ def clean_line(line: str) -> str | None:
     """Return one line of output without terminal codes, or None where nothing is left to show."""
     plain = _STATUS_PAYLOAD.sub("", without_terminal_codes(line))
     shown = next((part for part in reversed(plain.rstrip("\r\n").split("\r")) if part.strip()), "")
-    if _NOISE.search(shown) or (not shown and line.strip()):
+    if not shown and line.strip():
         return None
     return shown.rstrip()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,8 @@ class SkyEngine:
     def __init__(self) -> None:
         # Otherwise spinners print encoded lines that only SkyPilot's own client understands.
         sky_annotations.is_on_api_server = False
+        for handler in logging.getLogger("sky").handlers:
+            handler.addFilter(_is_worth_showing)
         # Normally the API server does it; without it core.status() returns no clusters at all.
         global_user_state.add_or_update_user(models.User.get_current_user())
 
@@ -181,7 +184,7 @@ class SkyEngine:
                     print(f"{error}; trying again in {error.retry_wait_seconds} s")
                     time.sleep(error.retry_wait_seconds)
 
-    def tail_logs(self, cluster_name: str, job_id: int) -> None:
+    def follow_job(self, cluster_name: str, job_id: int) -> str:
         """Print a job's output until it ends (``sky.core.tail_logs``), over breaks of the connection."""
         failures = 0
         followed = False
@@ -191,8 +194,11 @@ class SkyEngine:
                     if not followed:
                         core.tail_logs(cluster_name, job_id, follow=True)
                         followed = True
-                    if self._job_status(cluster_name, job_id).is_terminal():
-                        return
+                    status = core.job_status(cluster_name, [job_id]).get(job_id)
+                    if status is None:
+                        raise ActionFailedError(ExitCode.INTERNAL_ERROR, f"cluster {cluster_name} has no job {job_id}")
+                    if status.is_terminal():
+                        return str(status.value)
                 failures = 0
             except ActionFailedError as failure:
                 failures += 1
@@ -200,17 +206,6 @@ class SkyEngine:
                     raise
                 print(f"Cluster {cluster_name} is out of reach, looking again: {failure.reason}")
             time.sleep(SECONDS_BETWEEN_LOOKS)
-
-    def job_status(self, cluster_name: str, job_id: int) -> str:
-        """Return a job's status (``sky.core.job_status``)."""
-        with _explained():
-            return str(self._job_status(cluster_name, job_id).value)
-
-    def _job_status(self, cluster_name: str, job_id: int) -> job_lib.JobStatus:
-        status = core.job_status(cluster_name, [job_id]).get(job_id)
-        if status is None:
-            raise ActionFailedError(ExitCode.INTERNAL_ERROR, f"cluster {cluster_name} has no job {job_id}")
-        return status
 
     def job_exit_codes(self, cluster_name: str, job_id: int) -> list[int]:
         """Return a job's own exit codes, one for each node; none if the cluster does not tell."""
@@ -257,6 +252,11 @@ class SkyEngine:
             }
             for row in rows
         ]
+
+
+def _is_worth_showing(record: logging.LogRecord) -> bool:
+    """Drop what Kubernetes before 1.24 answers to a deletion of many services; SkyPilot then deletes one by one."""
+    return "MethodNotAllowed" not in record.getMessage()
 
 
 def _read_task_file(path: str) -> dict[str, Any]:

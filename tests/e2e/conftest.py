@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from local_airflow import Kubectl, LocalAirflow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECONDS_TO_TIDY_UP = 120
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from local_airflow import LocalAirflow
+
+if TYPE_CHECKING:
+    from local_airflow import LocalAirflow
 
 DAG_ID = "e2e_bad_input"
 

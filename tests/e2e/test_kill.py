@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import names_of_pods
-from local_airflow import Kubectl, LocalAirflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local_airflow import Kubectl, LocalAirflow
 
 SECONDS_TO_BEGIN = 300
 SECONDS_TO_END = 180

@@ -33,7 +33,9 @@ def test_a_failed_job_is_retried_unless_told_to_fail_fast(airflow: LocalAirflow,
     assert airflow.task(DAG_ID, run_id, "exits_3_fast")["try_number"] == 1
 
 
-def test_a_deferred_job_that_exits_3_fails_the_task_as_a_synchronous_one_does(airflow: LocalAirflow, run_id: str) -> None:
+def test_a_deferred_job_that_exits_3_fails_the_task_as_a_synchronous_one_does(
+    airflow: LocalAirflow, run_id: str
+) -> None:
     assert airflow.task(DAG_ID, run_id, "exits_3_fast")["state"] == "failed"
     assert "SkyJobFailedFastError" in airflow.log(DAG_ID, run_id, "exits_3_fast")
     assert airflow.xcom(DAG_ID, run_id, "exits_3_fast", "result")["job_exit_codes"] == [3]
