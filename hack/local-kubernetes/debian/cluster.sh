@@ -22,7 +22,7 @@ debian_up() {
   take_lock
   if ! debian_healthy; then
     ensure_programs
-    # A cluster none of whose processes is left (a restart of the machine, a killed session) is gone: a new one starts.
+    # A cluster none of whose processes is left (the machine was restarted, or all were killed) is gone: a new one starts.
     # One that lost some of them gets those back and keeps its pods.
     if [ -z "$(running_components)" ]; then
       say "starting a new cluster (about 30 seconds)"
