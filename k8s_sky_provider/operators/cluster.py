@@ -12,7 +12,7 @@ from k8s_sky_provider.operators.task import check_task, read_task
 from k8s_sky_provider.protocol import OnCancel
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
 # SkyPilot's own rule (sky/skylet/constants.py: CLUSTER_NAME_VALID_REGEX).
 _CLUSTER_NAME = re.compile(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
@@ -65,8 +65,8 @@ class SkyLaunchOperator(SkyBaseOperator):
     def __init__(
         self,
         *,
-        sky_task_yaml: str | Mapping[str, Any],
-        cluster_name: str | None = None,
+        sky_task_yaml: str | Mapping[str, Any] | XComArg,
+        cluster_name: str | XComArg | None = None,
         cloud: str | None = "cheapest",
         infra: str | None = None,
         gpus: str | None = None,
@@ -168,8 +168,8 @@ class SkyExecOperator(SkyBaseOperator):
     def __init__(
         self,
         *,
-        cluster_name: str,
-        sky_task_yaml: str | Mapping[str, Any],
+        cluster_name: str | XComArg,
+        sky_task_yaml: str | Mapping[str, Any] | XComArg,
         envs: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -209,7 +209,7 @@ class SkyDownOperator(SkyBaseOperator):
 
     template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_name")
 
-    def __init__(self, *, cluster_name: str, purge: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, cluster_name: str | XComArg, purge: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_cluster_name(cluster_name)
         self.cluster_name = cluster_name
@@ -235,7 +235,11 @@ class SkyStatusOperator(SkyBaseOperator):
     template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_names")
 
     def __init__(
-        self, *, cluster_names: Sequence[str] | str | None = None, refresh: bool = False, **kwargs: Any
+        self,
+        *,
+        cluster_names: Sequence[str | XComArg] | str | XComArg | None = None,
+        refresh: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.cluster_names = cluster_names
@@ -243,8 +247,14 @@ class SkyStatusOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``status``."""
-        names = [self.cluster_names] if isinstance(self.cluster_names, str) else self.cluster_names
-        return {"cluster_names": None if names is None else list(names), "refresh": self.refresh}
+        names: Any = self.cluster_names
+        if isinstance(names, str):
+            names = [names]
+        if names is not None and not (
+            isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+        ):
+            raise SkyRequestError(f"cluster_names: must be a name or a list of names, not {names!r}")
+        return {"cluster_names": names, "refresh": self.refresh}
 
 
 def check_cluster_name(name: object) -> None:

@@ -74,17 +74,20 @@ RESOURCES_KEYS: dict[str, tuple[type, ...]] = {
 """The keys of ``resources`` in a SkyPilot 0.14 task."""
 
 
-def read_task(task: str | Mapping[str, Any], dag_folder: Path | None) -> str | dict[str, Any]:
+def read_task(task: object, dag_folder: Path | None) -> str | dict[str, Any]:
     """Return a task as the request carries it: its content, or the path where the pod finds it.
 
     :param task: the content; or a path beside the DAG file (``tasks/train.yaml``, or an absolute path
         below the DAG file's folder), which is read here; or a path on the volume (``~/sky_workdir/train.yaml``)
     :param dag_folder: the folder of the DAG file
     :return: the checked content, or the path on the volume
-    :raises SkyRequestError: if a file beside the DAG is missing or is no YAML mapping, or a key is wrong
+    :raises SkyRequestError: if it is neither a path nor a mapping, if a file beside the DAG is missing or
+        is no YAML mapping, or if a key is wrong
     """
     if isinstance(task, Mapping):
         return check_task(task, "sky_task_yaml")
+    if not isinstance(task, str):
+        raise SkyRequestError(f"sky_task_yaml: must be a path or a mapping, not {_type_name(task)}")
     if task.startswith("~") or (PurePosixPath(task).is_absolute() and not _is_below(task, dag_folder)):
         return task
     if dag_folder is None:

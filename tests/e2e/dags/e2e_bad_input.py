@@ -22,6 +22,8 @@ with DAG(
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
+    # A task waits for its pod: on a node of two CPUs more of them would leave their pods no room.
+    max_active_tasks=4,
     default_args={"retries": 1, "retry_delay": timedelta(seconds=1)},
 ):
     # Known at task start: no pod. (Jinja keeps them from failing when the DAG is parsed.)
