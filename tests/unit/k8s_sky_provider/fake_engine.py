@@ -82,10 +82,8 @@ class FakeEngine:
         self._do("exec", cluster_name)
         return JOB_ID if self.has_commands else None
 
-    def tail_logs(self, cluster_name: str, job_id: int) -> None:
-        self._do("tail_logs", cluster_name, job_id)
-
-    def job_status(self, cluster_name: str, job_id: int) -> str:
+    def follow_job(self, cluster_name: str, job_id: int) -> str:
+        self._do("follow_job", cluster_name, job_id)
         return self.job_ends_as
 
     def job_exit_codes(self, cluster_name: str, job_id: int) -> list[int]:

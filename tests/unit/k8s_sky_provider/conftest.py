@@ -1,0 +1,25 @@
+"""A deployment for the operators and a Kubernetes for their pods."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
+
+
+@pytest.fixture
+def kubernetes(monkeypatch: pytest.MonkeyPatch) -> FakeKubernetes:
+    """Return the Kubernetes that operators reach in this test."""
+    fake = FakeKubernetes()
+    monkeypatch.setattr(KubernetesHook, "core_v1_client", fake)
+    monkeypatch.setattr(KubernetesHook, "is_in_cluster", True)
+    return fake
+
+
+@pytest.fixture
+def deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the options of [skypilot] that have no default."""
+    monkeypatch.setenv("AIRFLOW__SKYPILOT__IMAGE", "registry.example.com/skypilot:1")
+    monkeypatch.setenv("AIRFLOW__SKYPILOT__VOLUME_CLAIM", "sky-state")
+    monkeypatch.setenv("AIRFLOW__SKYPILOT__NAMESPACE", "sky")

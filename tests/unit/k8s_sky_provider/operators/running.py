@@ -1,0 +1,92 @@
+"""Runs an operator as Airflow's worker and triggerer do: rendered first, and after a deferral in a new instance."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.sdk import DAG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from kubernetes.client import models as k8s
+
+    from k8s_sky_provider.operators import SkyBaseOperator
+    from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
+
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclasses.dataclass
+class TaskInstance:
+    """What the operators use of a task instance, with the XComs that were pushed."""
+
+    task_id: str = "task"
+    dag_id: str = "dag"
+    run_id: str = "manual__2026-01-01"
+    map_index: int = -1
+    try_number: int = 1
+    start_date: dt.datetime = dataclasses.field(default_factory=lambda: dt.datetime.now(tz=dt.UTC))
+    xcom: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcom[key] = value
+
+
+def make_dag(folder: Path | None = None, **options: Any) -> DAG:
+    """Return a DAG; its file is dag.py in that folder."""
+    dag = DAG("dag", schedule=None, start_date=START, **options)
+    if folder is not None:
+        dag.fileloc = str(folder / "dag.py")
+    return dag
+
+
+def context_of(operator: SkyBaseOperator, ti: TaskInstance | None = None) -> Any:
+    """Return the context that Airflow gives to execute."""
+    ti = ti or TaskInstance()
+    return {"ti": ti, "run_id": ti.run_id, "dag": operator.dag, "params": {"who": "Zoë"}}
+
+
+def run_task(
+    make: Callable[[], SkyBaseOperator], kubernetes: FakeKubernetes, ti: TaskInstance | None = None
+) -> TaskInstance:
+    """Run a task to its end, deferred or not, and return its task instance with the XComs."""
+    ti = ti or TaskInstance()
+    operator = make()
+    try:
+        value = _step(operator, ti, operator.execute)
+    except TaskDeferred as deferred:
+        method, event = deferred.method_name, trigger_event(deferred, kubernetes.finish())
+        operator = make()
+        value = _step(operator, ti, lambda context: operator.resume_execution(method, {"event": event}, context))
+    if operator.do_xcom_push and value is not None:
+        ti.xcom_push("return_value", value)
+    return ti
+
+
+def _step(operator: SkyBaseOperator, ti: TaskInstance, execute: Callable[[Any], Any]) -> Any:
+    context = context_of(operator, ti)
+    operator.render_template_fields(context)
+    return execute(context)
+
+
+def trigger_event(deferred: TaskDeferred, status: k8s.V1PodStatus) -> dict[str, Any]:
+    """Return the event of KubernetesPodTrigger for a pod's last status."""
+    assert deferred.trigger is not None
+    event = {"name": deferred.trigger.pod_name, "namespace": deferred.trigger.pod_namespace, "last_log_time": None}
+    if status.phase == "Succeeded":
+        return {**event, "status": "success"}
+    if status.phase == "Failed":
+        return {**event, "status": "failed", "message": "Container state failed"}
+    waiting = status.container_statuses[0].state.waiting
+    message = f"Image cannot be pulled, unable to start: {waiting.reason}\n{waiting.message}"
+    return {
+        **event,
+        "status": "failed",
+        "message": "Trigger KubernetesPodTrigger failed with exception PodLaunchFailedException.\n"
+        f"trigger exception message: {message}",
+    }
