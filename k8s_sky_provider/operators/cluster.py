@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # SkyPilot's own rule (sky/skylet/constants.py: CLUSTER_NAME_VALID_REGEX).
 _CLUSTER_NAME = re.compile(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
+_TO_BE_RENDERED = re.compile(r"{[{%]")
 
 
 class SkyLaunchOperator(SkyBaseOperator):
@@ -93,7 +94,7 @@ class SkyLaunchOperator(SkyBaseOperator):
             ("disk_size", disk_size),
             ("num_nodes", num_nodes),
         ):
-            if number is not None and (not isinstance(number, (int, float)) or number <= 0):
+            if number is not None and (isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0):
                 raise SkyRequestError(f"{name}: {number!r} is not a number above 0")
         if (
             not isinstance(idle_minutes_to_autostop, int)
@@ -126,7 +127,6 @@ class SkyLaunchOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``launch``."""
-        check_cluster_name(self.cluster_name)
         workspace = self.workspace()
         resources = {
             "infra": self.infra or (None if self.cloud in {None, "cheapest"} else self.cloud),
@@ -138,7 +138,9 @@ class SkyLaunchOperator(SkyBaseOperator):
         }
         return {
             "task": read_task(self.sky_task_yaml, dag_folder(context)),
-            "cluster_name": self.cluster_name or cluster_name_for(self.request_owner(context)),
+            "cluster_name": cluster_name_for(self.request_owner(context))
+            if self.cluster_name is None
+            else _rendered_cluster_name(self.cluster_name),
             "resources": {name: value for name, value in resources.items() if value is not None},
             "default_image_id": workspace.default_image_id,
             "num_nodes": self.num_nodes,
@@ -187,10 +189,9 @@ class SkyExecOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``exec``."""
-        check_cluster_name(self.cluster_name)
         return {
             "task": read_task(self.sky_task_yaml, dag_folder(context)),
-            "cluster_name": self.cluster_name,
+            "cluster_name": _rendered_cluster_name(self.cluster_name),
             "envs": _check_envs(self.envs),
         }
 
@@ -217,8 +218,7 @@ class SkyDownOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``down``."""
-        check_cluster_name(self.cluster_name)
-        return {"cluster_name": self.cluster_name, "purge": self.purge}
+        return {"cluster_name": _rendered_cluster_name(self.cluster_name), "purge": self.purge}
 
 
 class SkyStatusOperator(SkyBaseOperator):
@@ -262,11 +262,18 @@ def check_cluster_name(name: object) -> None:
 
     :raises SkyRequestError: if SkyPilot would refuse it
     """
-    if isinstance(name, str) and "{{" not in name and not _CLUSTER_NAME.fullmatch(name):
+    if isinstance(name, str) and not _TO_BE_RENDERED.search(name) and not _CLUSTER_NAME.fullmatch(name):
         raise SkyRequestError(
             f"cluster_name: {name!r} must start with a letter, end with a letter or digit, "
             "and have only letters, digits, '-', '_' and '.' between"
         )
+
+
+def _rendered_cluster_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise SkyRequestError(f"cluster_name: {name!r} is no name; did the task that it comes from return one?")
+    check_cluster_name(name)
+    return name
 
 
 def _check_task_argument(task: object) -> None:

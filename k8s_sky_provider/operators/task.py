@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
+from airflow.providers.common.compat.sdk import XComArg
 
 from k8s_sky_provider.exceptions import SkyRequestError
 
@@ -110,7 +111,7 @@ def read_task(task: object, dag_folder: Path | None) -> str | dict[str, Any]:
 
 
 def check_task(task: object, source: str) -> dict[str, Any]:
-    """Return the task as a plain dict.
+    """Return the task as a plain dict. The value of another task, which is not known yet, passes.
 
     :param source: named in the errors: the file or the argument the task came from
     :raises SkyRequestError: if it is no mapping, has an unknown key, or a value of a wrong type
@@ -140,6 +141,8 @@ def _check_keys(data: object, source: str, prefix: str, keys: dict[str, tuple[ty
 
 
 def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
+    if isinstance(value, XComArg):
+        return True
     if isinstance(value, bool):
         return bool in kinds or object in kinds
     return isinstance(value, kinds)
