@@ -1,0 +1,377 @@
+"""The operators of clusters: their arguments become the runner's, and a wrong one is named when the DAG is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import BaseOperator
+from airflow.serialization.serialized_objects import DagSerialization
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.operators import (
+    SkyBaseOperator,
+    SkyDownOperator,
+    SkyExecOperator,
+    SkyLaunchOperator,
+    SkyStatusOperator,
+)
+from k8s_sky_provider.operators.base import cluster_name_for
+from k8s_sky_provider.protocol import OnCancel, Owner
+from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
+
+pytestmark = pytest.mark.usefixtures("deployment")
+
+TASK = {"run": "echo hello"}
+OPERATORS: list[tuple[type[SkyBaseOperator], dict[str, Any]]] = [
+    (SkyLaunchOperator, {"sky_task_yaml": TASK}),
+    (SkyExecOperator, {"sky_task_yaml": TASK, "cluster_name": "demo"}),
+    (SkyDownOperator, {"cluster_name": "demo"}),
+    (SkyStatusOperator, {}),
+]
+OWNER = Owner(deployment="airflow", dag_id="train_daily", run_id="manual__2026", task_id="launch")
+
+
+def arguments_of(operator: SkyBaseOperator, ti: TaskInstance | None = None) -> dict[str, Any]:
+    """Return the arguments that the runner would get, after Jinja."""
+    context = context_of(operator, ti)
+    operator.render_template_fields(context)
+    return operator.build_arguments(context)
+
+
+def make_launch(**arguments: Any) -> SkyLaunchOperator:
+    return SkyLaunchOperator(task_id="launch", dag=make_dag(), **{"sky_task_yaml": TASK, **arguments})
+
+
+class TestArguments:
+    """What the operator was given is what the runner gets."""
+
+    def test_launch_with_nothing_but_a_task(self) -> None:
+        assert arguments_of(make_launch(cluster_name="demo")) == {
+            "task": TASK,
+            "cluster_name": "demo",
+            "resources": {},
+            "default_image_id": None,
+            "num_nodes": None,
+            "envs": {},
+            "auto_down": True,
+            "idle_minutes_to_autostop": 60,
+            "down": True,
+            "retry_until_up": False,
+        }
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ({"cloud": "aws"}, {"infra": "aws"}),
+            ({"cloud": "cheapest"}, {}),
+            ({"cloud": None}, {}),
+            ({"infra": "aws/us-east-1"}, {"infra": "aws/us-east-1"}),
+            ({"cloud": None, "infra": "k8s"}, {"infra": "k8s"}),
+            ({"gpus": "A100:4"}, {"accelerators": "A100:4"}),
+            ({"minimum_cpus": 2}, {"cpus": "2+"}),
+            ({"minimum_cpus": 0.5}, {"cpus": "0.5+"}),
+            ({"minimum_memory": 16.0}, {"memory": "16+"}),
+            ({"disk_size": 100}, {"disk_size": 100}),
+            ({"image_id": "docker:ubuntu"}, {"image_id": "docker:ubuntu"}),
+        ],
+        ids=str,
+    )
+    def test_launch_asks_for_resources(self, arguments: dict[str, Any], expected: dict[str, Any]) -> None:
+        assert arguments_of(make_launch(**arguments))["resources"] == expected
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("num_nodes", 3),
+            ("auto_down", False),
+            ("idle_minutes_to_autostop", -1),
+            ("idle_minutes_to_autostop", 5),
+            ("down", False),
+            ("retry_until_up", True),
+        ],
+    )
+    def test_launch_passes_on(self, name: str, value: object) -> None:
+        assert arguments_of(make_launch(**{name: value}))[name] == value
+
+    def test_launch_names_the_deployments_image_for_nodes_as_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW__SKYPILOT__DEFAULT_IMAGE_ID", "docker:nodes")
+        assert arguments_of(make_launch())["default_image_id"] == "docker:nodes"
+
+    def test_launch_without_a_name_uses_one_of_the_task_instance(self) -> None:
+        name = arguments_of(make_launch(), TaskInstance(task_id="launch"))["cluster_name"]
+        assert name == cluster_name_for(dataclasses.replace(OWNER, dag_id="dag", run_id="manual__2026-01-01"))
+
+    def test_values_of_envs_become_text(self) -> None:
+        assert arguments_of(make_launch(envs={"EPOCHS": 3, "EMPTY": ""}))["envs"] == {"EPOCHS": "3", "EMPTY": ""}
+
+    def test_exec(self) -> None:
+        operator = SkyExecOperator(
+            task_id="exec", dag=make_dag(), cluster_name="demo", sky_task_yaml="~/task.yaml", envs={"A": "1"}
+        )
+        assert arguments_of(operator) == {"task": "~/task.yaml", "cluster_name": "demo", "envs": {"A": "1"}}
+        assert operator.default_on_cancel is OnCancel.CANCEL
+
+    @pytest.mark.parametrize("purge", [False, True])
+    def test_down(self, purge: bool) -> None:
+        operator = SkyDownOperator(task_id="down", dag=make_dag(), cluster_name="demo", purge=purge)
+        assert arguments_of(operator) == {"cluster_name": "demo", "purge": purge}
+        assert operator.default_on_cancel is None
+
+    @pytest.mark.parametrize(
+        ("names", "expected"), [(None, None), ("demo", ["demo"]), (["a", "b"], ["a", "b"]), (("a",), ("a",)), ([], [])]
+    )
+    def test_status(self, names: Any, expected: list[str] | None) -> None:
+        operator = SkyStatusOperator(task_id="status", dag=make_dag(), cluster_names=names, refresh=True)
+        assert arguments_of(operator) == {"cluster_names": expected, "refresh": True}
+
+    def test_a_task_beside_the_dag_is_read_by_the_worker(self, tmp_path: Path) -> None:
+        (tmp_path / "task.yaml").write_text("run: echo from the file\n")
+        operator = SkyLaunchOperator(task_id="launch", sky_task_yaml="task.yaml", dag=make_dag(tmp_path))
+        assert arguments_of(operator)["task"] == {"run": "echo from the file"}
+
+    @pytest.mark.parametrize(("kind", "arguments"), OPERATORS)
+    def test_the_request_has_the_action_of_the_class(
+        self, kind: type[SkyBaseOperator], arguments: dict[str, Any], kubernetes: FakeKubernetes
+    ) -> None:
+        run_task(lambda: kind(task_id="task", dag=make_dag(), **arguments), kubernetes)
+        assert kubernetes.request.action == kind.action
+        assert kind.__name__ == f"Sky{kind.action.title()}Operator"
+
+
+class TestWrongArguments:
+    """A wrong argument is named, with its value, when the DAG is read."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"cluster_name": "1st"}, "cluster_name: '1st' must start with a letter"),
+            ({"cluster_name": "demo-"}, "cluster_name: 'demo-' must start with a letter, end with"),
+            ({"cluster_name": "my demo"}, "cluster_name: 'my demo' must"),
+            ({"cluster_name": ""}, "cluster_name: '' must"),
+            ({"minimum_cpus": 0}, "minimum_cpus: 0 is not a number above 0"),
+            ({"minimum_cpus": "2"}, "minimum_cpus: '2' is not a number above 0"),
+            ({"minimum_cpus": True}, "minimum_cpus: True is not a number above 0"),
+            ({"minimum_memory": -1}, "minimum_memory: -1 is not a number above 0"),
+            ({"disk_size": "big"}, "disk_size: 'big' is not a number above 0"),
+            ({"num_nodes": 0}, "num_nodes: 0 is not a number above 0"),
+            ({"idle_minutes_to_autostop": 0}, "idle_minutes_to_autostop: 0 is neither minutes from 1 up nor -1"),
+            ({"idle_minutes_to_autostop": -2}, "idle_minutes_to_autostop: -2 is neither"),
+            ({"idle_minutes_to_autostop": None}, "idle_minutes_to_autostop: None is neither"),
+            ({"infra": "aws", "cloud": "gcp"}, "infra and cloud: give one of them, not both ('aws' and 'gcp')"),
+            ({"sky_task_yaml": ""}, "sky_task_yaml: is empty; give a path or a dict"),
+            ({"sky_task_yaml": {"runn": "x"}}, "sky_task_yaml: runn is not a key of a SkyPilot task"),
+        ],
+        ids=str,
+    )
+    def test_of_launch(self, arguments: dict[str, Any], message: str) -> None:
+        with pytest.raises(SkyRequestError, match=re.escape(message)):
+            make_launch(**arguments)
+
+    @pytest.mark.parametrize(
+        ("kind", "arguments"),
+        [
+            (SkyExecOperator, {"cluster_name": "1st", "sky_task_yaml": TASK}),
+            (SkyDownOperator, {"cluster_name": "1st"}),
+        ],
+    )
+    def test_of_a_name_in_the_other_operators(self, kind: type[SkyBaseOperator], arguments: dict[str, Any]) -> None:
+        with pytest.raises(SkyRequestError, match="cluster_name: '1st' must start with a letter"):
+            kind(task_id="task", **arguments)
+
+    def test_of_an_argument_that_does_not_exist(self) -> None:
+        with pytest.raises(TypeError, match="cluster_nam"):
+            SkyDownOperator(task_id="down", cluster_name="demo", cluster_nam="demo")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"cluster_name": "{{ params.who }}!"}, "cluster_name: 'Zoë!' must start with a letter"),
+            ({"envs": {"1A": "x"}}, "envs: '1A' is not a name of an environment variable"),
+            ({"envs": {"A": None}}, "envs: A has no value; use an empty string for none"),
+            ({"envs": "A=1"}, "envs: must be a mapping, not str"),
+            ({"sky_task_yaml": "missing-{{ params.who }}.yaml"}, "missing-Zoë.yaml"),
+        ],
+        ids=str,
+    )
+    def test_that_only_shows_after_jinja(self, arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
+        operator = SkyLaunchOperator(task_id="launch", dag=make_dag(tmp_path), **{"sky_task_yaml": TASK, **arguments})
+        with pytest.raises(SkyRequestError, match=re.escape(message)):
+            arguments_of(operator)
+
+    @pytest.mark.parametrize("value", [None, 7, ["demo"]])
+    @pytest.mark.parametrize(
+        ("kind", "arguments"), [(SkyExecOperator, {"sky_task_yaml": TASK}), (SkyDownOperator, {})], ids=["exec", "down"]
+    )
+    def test_that_another_task_returned(
+        self, kind: type[SkyBaseOperator], arguments: dict[str, Any], value: object
+    ) -> None:
+        operator = kind(task_id="task", dag=make_dag(), cluster_name=value, **arguments)
+        with pytest.raises(SkyRequestError, match=re.escape(f"cluster_name: {value!r} is no name; did the task")):
+            arguments_of(operator)
+
+    @pytest.mark.parametrize("value", [7, ["a", 7]])
+    def test_that_are_no_names_in_status(self, value: Any) -> None:
+        operator = SkyStatusOperator(task_id="status", dag=make_dag(), cluster_names=value)
+        with pytest.raises(SkyRequestError, match="cluster_names: must be a name or a list of names, not"):
+            arguments_of(operator)
+
+
+class TestTemplates:
+    """Jinja renders what the documentation says it renders."""
+
+    @pytest.mark.parametrize(("kind", "arguments"), OPERATORS)
+    def test_template_fields_are_a_tuple_of_attributes_without_repetition(
+        self, kind: type[SkyBaseOperator], arguments: dict[str, Any]
+    ) -> None:
+        fields = kind.template_fields
+        operator = kind(task_id="task", **arguments)
+        assert isinstance(fields, tuple)
+        assert len(set(fields)) == len(fields)
+        assert set(SkyBaseOperator.template_fields) <= set(fields)
+        assert all(hasattr(operator, name) for name in fields)
+        assert set(kind.template_fields_renderers) <= {*fields, "env_vars"}
+
+    @pytest.mark.parametrize(("kind", "arguments"), OPERATORS)
+    def test_parameters_documented_as_templated_are_template_fields(
+        self, kind: type[SkyBaseOperator], arguments: dict[str, Any]
+    ) -> None:
+        documented = re.findall(
+            r":param (\w+):((?:(?!:param).)*)", f"{SkyBaseOperator.__doc__}{kind.__doc__}", re.DOTALL
+        )
+        own = set(kind.template_fields) - set(super(SkyBaseOperator, kind).template_fields)
+        templated = {name for name, text in documented if "(templated)" in text}
+        assert own - {"service_account_name"} == templated
+
+    def test_a_launch_is_rendered_through_and_through(self) -> None:
+        arguments = arguments_of(
+            make_launch(
+                cluster_name="demo-{{ ti.task_id }}",
+                sky_task_yaml={"run": "echo {{ params.who }}", "resources": {"ports": ["{{ ti.map_index }}"]}},
+                cloud=None,
+                infra="{{ 'aws' }}/us-east-1",
+                gpus="{{ 'A100' }}:4",
+                image_id="docker:{{ params.who }}",
+                envs={"WHO": "{{ params.who }}"},
+            )
+        )
+        assert arguments["cluster_name"] == "demo-task"
+        assert arguments["task"] == {"run": "echo Zoë", "resources": {"ports": ["-1"]}}
+        assert arguments["resources"] == {
+            "infra": "aws/us-east-1",
+            "accelerators": "A100:4",
+            "image_id": "docker:Zoë",
+        }
+        assert arguments["envs"] == {"WHO": "Zoë"}
+
+    @pytest.mark.parametrize("name", ["{{ params.name }}", "{% if true %}demo{% endif %}"])
+    def test_a_name_that_is_still_to_be_rendered_is_not_refused(self, name: str) -> None:
+        assert SkyDownOperator(task_id="down", cluster_name=name).cluster_name == name
+
+    def test_the_fields_of_the_deployment_are_rendered(self, kubernetes: FakeKubernetes) -> None:
+        kubernetes.claims = {"state-task"}
+        run_task(
+            lambda: make_launch(
+                volume_claim="state-{{ ti.task_id }}",
+                config_map="map-{{ ti.task_id }}",
+                service_account_name="{{ 'sa' }}",
+            ),
+            kubernetes,
+        )
+        spec = kubernetes.pod.spec
+        volumes = {volume.name: volume for volume in spec.volumes}
+        assert volumes["sky-state"].persistent_volume_claim.claim_name == "state-task"
+        assert volumes["sky-config"].config_map.name == "map-task"
+        assert spec.service_account_name == "sa"
+
+
+class TestDags:
+    """The operators chain, map and serialize as all others do."""
+
+    def test_a_chain_over_outputs_serializes_with_its_dependencies(self) -> None:
+        with make_dag() as dag:
+            launch = SkyLaunchOperator(task_id="launch", sky_task_yaml=TASK, auto_down=False)
+            run = SkyExecOperator(task_id="exec", cluster_name=launch.output, sky_task_yaml="~/task.yaml")
+            SkyStatusOperator(task_id="status", cluster_names=launch.output)
+            SkyDownOperator(task_id="down", cluster_name=run.output)
+        restored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        assert restored.get_task("launch").downstream_task_ids == {"exec", "status"}
+        assert restored.get_task("exec").downstream_task_ids == {"down"}
+        assert set(restored.get_task("exec").template_fields) == set(SkyExecOperator.template_fields)
+
+    def test_outputs_of_other_tasks_may_be_any_argument_that_is_templated(self) -> None:
+        with make_dag() as dag:
+            first: Any = BaseOperator(task_id="first")
+            SkyLaunchOperator(
+                task_id="launch",
+                sky_task_yaml=first.output,
+                cluster_name=first.output["name"],
+                infra=first.output["infra"],
+                envs=first.output["envs"],
+                volume_claim=first.output["claim"],
+            )
+            SkyExecOperator(task_id="nested", cluster_name="demo", sky_task_yaml={"run": first.output["command"]})
+        restored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        assert restored.get_task("first").downstream_task_ids == {"launch", "nested"}
+
+    def test_mapped_operators_serialize_and_take_their_value(self) -> None:
+        with make_dag() as dag:
+            launch = SkyLaunchOperator(task_id="launch", sky_task_yaml=TASK)
+            tasks: list[dict[str, Any]] = [{"run": "a"}, {"run": "b"}]
+            mapped = SkyExecOperator.partial(task_id="exec", cluster_name=launch.output).expand(sky_task_yaml=tasks)
+            SkyLaunchOperator.partial(task_id="many", sky_task_yaml=TASK).expand(num_nodes=[1, 2])
+            SkyDownOperator.partial(task_id="down").expand(cluster_name=mapped.output)
+            SkyLaunchOperator.partial(task_id="kwargs").expand_kwargs([{"sky_task_yaml": task} for task in tasks])
+        restored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        assert restored.get_task("exec").downstream_task_ids == {"down"}
+        operator = mapped.unmap({"sky_task_yaml": {"run": "b"}})
+        assert isinstance(operator, SkyExecOperator)
+        assert operator.sky_task_yaml == {"run": "b"}
+
+    def test_a_wrong_value_of_a_mapped_argument_is_refused_when_it_is_taken(self) -> None:
+        with make_dag():
+            mapped = SkyLaunchOperator.partial(task_id="many", sky_task_yaml=TASK).expand(num_nodes=[1, 0])
+        with pytest.raises(SkyRequestError, match="num_nodes: 0 is not a number above 0"):
+            mapped.unmap({"num_nodes": 0})
+
+
+class TestClusterName:
+    """The name that a launch without a name uses."""
+
+    def test_it_says_where_it_comes_from(self) -> None:
+        assert re.fullmatch(r"train-daily-launch-[0-9a-f]{8}", cluster_name_for(OWNER))
+
+    def test_it_never_changes_between_versions(self) -> None:
+        # A retry after an upgrade must meet the cluster that it already has.
+        assert cluster_name_for(OWNER) == "train-daily-launch-15a2b783"
+
+    def test_a_retry_meets_its_own_cluster(self) -> None:
+        assert cluster_name_for(dataclasses.replace(OWNER, try_number=5)) == cluster_name_for(OWNER)
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"deployment": "b"}, {"dag_id": "b"}, {"run_id": "b"}, {"task_id": "b"}, {"map_index": 0}],
+        ids=lambda change: next(iter(change)),
+    )
+    def test_another_task_instance_has_another(self, change: dict[str, Any]) -> None:
+        assert cluster_name_for(dataclasses.replace(OWNER, **change)) != cluster_name_for(OWNER)
+
+    @given(dag_id=st.text(), task_id=st.text(), run_id=st.text(), map_index=st.integers(-1, 10_000))
+    def test_skypilot_takes_it_whatever_the_ids_are(
+        self, dag_id: str, task_id: str, run_id: str, map_index: int
+    ) -> None:
+        owner = Owner(deployment="airflow", dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+        name = cluster_name_for(owner)
+        # sky/skylet/constants.py: CLUSTER_NAME_VALID_REGEX; Kubernetes takes no capitals.
+        assert re.fullmatch(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?", name)
+        assert name == name.lower()
+        assert len(name) <= 40

@@ -1,0 +1,141 @@
+"""A task is found and read where it is meant to be, and a mistake in it is named before a pod exists."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.operators.task import RESOURCES_KEYS, TASK_KEYS, check_task, read_task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TASK = {
+    "name": "train",
+    "num_nodes": 2,
+    "resources": {"cpus": "2+", "memory": 8, "accelerators": {"A100": 4}, "use_spot": True, "any_of": [{}]},
+    "envs": {"EPOCHS": 3},
+    "setup": "pip install torch",
+    "run": "python train.py",
+}
+
+
+def test_a_correct_task_is_taken_as_it_is() -> None:
+    assert check_task(TASK, "task.yaml") == TASK
+
+
+def test_a_key_without_a_value_is_fine() -> None:
+    assert check_task({"run": None, "resources": None, "envs": None}, "task.yaml")["run"] is None
+
+
+def test_skypilots_own_private_keys_pass() -> None:
+    assert check_task({"run": "x", "_policy": 1}, "task.yaml") == {"run": "x", "_policy": 1}
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        pytest.param({"runn": "x"}, "task.yaml: runn is not a key of a SkyPilot task; did you mean 'run'?", id="run"),
+        pytest.param({"resource": {}}, "resource is not a key of a SkyPilot task; did you mean 'resources'?", id="res"),
+        pytest.param(
+            {"resources": {"accelerator": "A100"}},
+            "resources.accelerator is not a key of a SkyPilot task; did you mean 'accelerators'?",
+            id="key of resources",
+        ),
+        pytest.param({"colour": "red"}, "colour is not a key of a SkyPilot task; known keys are: name,", id="no guess"),
+        pytest.param({1: "x"}, "1 is not a key of a SkyPilot task", id="key that is a number"),
+        pytest.param({True: "x"}, "True is not a key of a SkyPilot task", id="key that is YAML's on"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(task: dict[Any, Any], message: str) -> None:
+    with pytest.raises(SkyRequestError, match=re.escape(message)):
+        check_task(task, "task.yaml")
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        pytest.param({"run": ["echo"]}, "task.yaml: run must be of type str, not list (['echo'])", id="list for text"),
+        pytest.param({"num_nodes": "2"}, "num_nodes must be of type int, not str ('2')", id="text for number"),
+        pytest.param({"num_nodes": True}, "num_nodes must be of type int, not bool (True)", id="bool for number"),
+        pytest.param({"envs": ["A=1"]}, "envs must be of type dict, not list", id="list for mapping"),
+        pytest.param({"resources": "A100"}, "resources must be of type dict, not str", id="text for mapping"),
+        pytest.param(
+            {"resources": {"use_spot": 1}}, "resources.use_spot must be of type bool, not int (1)", id="number for bool"
+        ),
+        pytest.param(
+            {"resources": {"cpus": True}},
+            "resources.cpus must be of type int or float or str, not bool (True)",
+            id="bool for cpus",
+        ),
+        pytest.param({"resources": {"autostop": 1.5}}, "resources.autostop must be of type bool or", id="fraction"),
+        pytest.param("echo hello", "the task must be a mapping, not str", id="no mapping"),
+        pytest.param(None, "the task must be a mapping, not empty", id="nothing"),
+        pytest.param([TASK], "the task must be a mapping, not list", id="list of tasks"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_named_with_the_right_one(task: object, message: str) -> None:
+    with pytest.raises(SkyRequestError, match=re.escape(message)):
+        check_task(task, "task.yaml")
+
+
+@pytest.mark.parametrize("keys", [TASK_KEYS, RESOURCES_KEYS])
+def test_every_known_key_takes_a_value_of_each_of_its_types(keys: dict[str, tuple[type, ...]]) -> None:
+    for key, kinds in keys.items():
+        for kind in kinds:
+            content: dict[str, Any] = {key: kind()}
+            check_task(content if keys is TASK_KEYS else {"resources": content}, "task.yaml")
+
+
+def test_a_file_beside_the_dag_is_read(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    file = tmp_path / "tasks" / "train.yaml"
+    file.write_text("# comment\nrun: echo größer\nnum_nodes: 2\n")
+    expected = {"run": "echo größer", "num_nodes": 2}
+    assert read_task("tasks/train.yaml", tmp_path) == expected
+    assert read_task(str(file), tmp_path) == expected
+
+
+@pytest.mark.parametrize("path", ["~/sky_workdir/train.yaml", "/home/sky/sky_workdir/train.yaml"])
+def test_a_path_on_the_volume_is_left_to_the_pod(path: str, tmp_path: Path) -> None:
+    assert read_task(path, tmp_path) == path
+    assert read_task(path, None) == path
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(None, "does not exist beside the DAG file. Ship it with the DAGs, or give a path", id="missing"),
+        pytest.param("run: 'echo", "cannot be read", id="no YAML"),
+        pytest.param("run: \tx\n\ty: [", "cannot be read", id="tabs"),
+        pytest.param("!!python/object/apply:os.system ['true']", "cannot be read", id="unsafe YAML"),
+        pytest.param("", "has 0 YAML documents", id="empty"),
+        pytest.param("run: a\n---\nrun: b\n", "has 2 YAML documents; one task is one document", id="two documents"),
+        pytest.param("- run: a\n", "the task must be a mapping, not list", id="list"),
+        pytest.param("null\n", "the task must be a mapping, not empty", id="null"),
+        pytest.param("runn: a\n", "runn is not a key", id="typing error"),
+    ],
+)
+def test_a_file_that_is_no_task_is_refused_by_its_path(content: str | None, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "task.yaml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SkyRequestError, match=re.escape(message)) as caught:
+        read_task("task.yaml", tmp_path)
+    assert str(file) in str(caught.value)
+
+
+def test_a_file_of_bytes_or_a_folder_is_refused_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"run: \xff\xfe")
+    (tmp_path / "folder").mkdir()
+    for name in ("binary.yaml", "folder"):
+        with pytest.raises(SkyRequestError, match=f"{name}' cannot be read"):
+            read_task(name, tmp_path)
+
+
+def test_a_relative_path_needs_the_folder_of_the_dag() -> None:
+    with pytest.raises(SkyRequestError, match=r"'task\.yaml' is relative, and the folder of the DAG file is not known"):
+        read_task("task.yaml", None)
