@@ -94,9 +94,10 @@ def file_system_of(path: Path, mount_table: Path = Path("/proc/self/mountinfo"))
 
 
 def secret_values(directory: Path = Path(SECRETS_DIRECTORY)) -> frozenset[str]:
-    """Return the values of the Secrets that are the pod's environment, so that logs can be masked."""
-    values = {path.read_text(errors="replace").strip() for path in directory.glob("*/*") if path.is_file()}
-    return frozenset(value for value in values if len(value) >= SHORTEST_SECRET)
+    """Return the values of the Secrets that are the pod's environment, line by line, so that logs can be masked."""
+    texts = [path.read_text(errors="replace") for path in directory.glob("*/*") if path.is_file()]
+    lines = {line.strip() for text in texts for line in text.splitlines()}
+    return frozenset(line for line in lines if len(line) >= SHORTEST_SECRET)
 
 
 def record_owner(home: Path, cluster_name: str, owner: Owner) -> None:
