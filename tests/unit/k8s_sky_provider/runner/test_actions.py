@@ -1,0 +1,342 @@
+"""What each action does to clusters and jobs, whatever happens on the way. SkyPilot is a fake."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest
+from k8s_sky_provider.runner import actions, state
+from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
+from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
+from unit.k8s_sky_provider.fake_engine import JOB_ID, FakeEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from k8s_sky_provider.runner.actions import Engine
+
+OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="launch")
+STRANGER = Owner(deployment="airflow", dag_id="other", run_id="run", task_id="launch")
+LAUNCH: dict[str, Any] = {
+    "task": {"run": "echo"},
+    "cluster_name": "demo",
+    "resources": {"cpus": "2+"},
+    "default_image_id": "docker:nodes",
+    "num_nodes": 2,
+    "envs": {"A": "1"},
+    "auto_down": True,
+    "idle_minutes_to_autostop": 60,
+    "down": True,
+    "retry_until_up": False,
+}
+EXEC: dict[str, Any] = {"task": "~/task.yaml", "cluster_name": "demo", "envs": {}}
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the seconds that the actions would have slept."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    return slept
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def start(home: Path, engine: Engine, action: str, arguments: dict[str, Any], on_cancel: OnCancel | None = None) -> Run:
+    """Return an action that can be run."""
+    request = SkyRequest(action=action, arguments=arguments, owner=OWNER, on_cancel=on_cancel)
+    return Run(request=request, engine=engine, home=home)
+
+
+def launch(home: Path, engine: FakeEngine, **arguments: Any) -> Outcome:
+    return ACTIONS["launch"](start(home, engine, "launch", {**LAUNCH, **arguments}))
+
+
+class TestLaunch:
+    """A launch brings a cluster up, runs the task and leaves behind what it was asked to leave."""
+
+    def test_it_returns_the_clusters_name(self, home: Path) -> None:
+        outcome = launch(home, FakeEngine())
+        assert (outcome.exit_code, outcome.return_value, outcome.job_status) == (ExitCode.OK, "demo", "SUCCEEDED")
+
+    def test_it_hands_everything_to_skypilot(self, home: Path) -> None:
+        engine = FakeEngine()
+        launch(home, engine)
+        names = ("task", "resources", "default_image_id", "num_nodes", "envs")
+        assert engine.tasks == [{name: LAUNCH[name] for name in names}]
+
+    @pytest.mark.parametrize(
+        ("arguments", "minutes", "down"),
+        [
+            ({}, 60, True),
+            ({"idle_minutes_to_autostop": 5, "down": False}, 5, False),
+            ({"idle_minutes_to_autostop": -1}, None, False),
+        ],
+        ids=str,
+    )
+    def test_an_autostop_is_the_net_below_it(
+        self, arguments: dict[str, Any], minutes: int | None, down: bool, home: Path
+    ) -> None:
+        engine = FakeEngine()
+        launch(home, engine, **arguments)
+        assert engine.launches == [{"idle_minutes_to_autostop": minutes, "down": down, "retry_until_up": False}]
+
+    @pytest.mark.parametrize("existed", [False, True], ids=["made by us", "existed"])
+    @pytest.mark.parametrize("job_ends_as", ["SUCCEEDED", "FAILED", "FAILED_SETUP", "CANCELLED"])
+    def test_auto_down_takes_the_cluster_down_whatever_came_of_the_job(
+        self, existed: bool, job_ends_as: str, home: Path
+    ) -> None:
+        engine = FakeEngine(*(["demo"] if existed else []))
+        engine.job_ends_as = job_ends_as
+        launch(home, engine)
+        assert engine.clusters == set()
+
+    def test_auto_down_takes_the_cluster_down_when_the_job_was_lost_from_sight(self, home: Path) -> None:
+        engine = FakeEngine()
+        engine.fail("follow_job")
+        with pytest.raises(ActionFailedError, match="follow_job failed"):
+            launch(home, engine)
+        assert engine.clusters == set()
+
+    @pytest.mark.parametrize("job_ends_as", ["SUCCEEDED", "FAILED"])
+    def test_without_auto_down_the_cluster_stays(self, job_ends_as: str, home: Path) -> None:
+        engine = FakeEngine()
+        engine.job_ends_as = job_ends_as
+        launch(home, engine, auto_down=False)
+        assert engine.clusters == {"demo"}
+
+    def test_a_task_without_commands_has_no_job_to_wait_for(self, home: Path) -> None:
+        engine = FakeEngine()
+        engine.has_commands = False
+        outcome = launch(home, engine, auto_down=False)
+        assert (outcome.return_value, outcome.job_status) == ("demo", None)
+        assert engine.calls == ["load_task", "launch demo"]
+
+    @pytest.mark.parametrize("auto_down", [False, True])
+    def test_one_that_fails_takes_down_what_it_made(self, auto_down: bool, home: Path) -> None:
+        engine = FakeEngine()
+        engine.fail("launch", exit_code=ExitCode.RESOURCES_UNAVAILABLE)
+        with pytest.raises(ActionFailedError, match="launch failed") as caught:
+            launch(home, engine, auto_down=auto_down)
+        assert caught.value.exit_code is ExitCode.RESOURCES_UNAVAILABLE
+        assert engine.clusters == set()
+
+    @pytest.mark.parametrize("owner", [None, STRANGER], ids=["nobody's", "another task's"])
+    def test_one_that_fails_leaves_a_cluster_that_existed(self, owner: Owner | None, home: Path) -> None:
+        if owner:
+            state.record_owner(home, "demo", owner)
+        engine = FakeEngine("demo")
+        engine.fail("launch")
+        with pytest.raises(ActionFailedError):
+            launch(home, engine)
+        assert engine.clusters == {"demo"}
+
+    def test_one_that_fails_again_takes_down_what_its_first_try_made(self, home: Path) -> None:
+        engine = FakeEngine()
+        launch(home, engine, auto_down=False)
+        engine.fail("launch")
+        with pytest.raises(ActionFailedError):
+            launch(home, engine)
+        assert engine.clusters == set()
+
+    def test_who_made_a_cluster_is_recorded_before_it_exists(self, home: Path) -> None:
+        engine = FakeEngine()
+        engine.told_to_stop_in = "launch"
+        with pytest.raises(CancelledActionError):
+            launch(home, engine)
+        assert state.owner_of(home, "demo") == OWNER
+
+    def test_a_cluster_that_existed_keeps_its_owner(self, home: Path) -> None:
+        state.record_owner(home, "demo", STRANGER)
+        launch(home, FakeEngine("demo"))
+        assert state.owner_of(home, "demo") == STRANGER
+
+    def test_a_wrong_task_touches_no_cluster(self, home: Path) -> None:
+        engine = FakeEngine()
+        engine.fail("load_task", exit_code=ExitCode.REQUEST_WRONG)
+        with pytest.raises(ActionFailedError):
+            launch(home, engine)
+        assert engine.calls == ["load_task"]
+
+    def test_a_teardown_that_fails_is_tried_again(self, home: Path, waits: list[float]) -> None:
+        engine = FakeEngine()
+        engine.fail("down", times=2)
+        assert launch(home, engine).exit_code is ExitCode.OK
+        assert engine.clusters == set()
+        assert len(waits) == 2
+
+    def test_a_teardown_that_fails_for_good_warns_of_the_cost(self, home: Path) -> None:
+        engine = FakeEngine()
+        engine.fail("down", times=3)
+        with pytest.raises(
+            ActionFailedError, match="cluster demo could not be taken down and may still cost money: down failed"
+        ) as caught:
+            launch(home, engine)
+        assert caught.value.exit_code is ExitCode.TRY_AGAIN
+
+
+class TestJob:
+    """How a job ended is how its task ends."""
+
+    @pytest.mark.parametrize(
+        ("job_ends_as", "exit_codes", "expected", "reason"),
+        [
+            ("SUCCEEDED", [0], ExitCode.OK, ""),
+            (
+                "FAILED",
+                [0, 3],
+                ExitCode.JOB_FAILED,
+                "Job 7 on cluster demo ended as FAILED, exit codes by node: [0, 3]",
+            ),
+            ("FAILED", [], ExitCode.JOB_FAILED, "Job 7 on cluster demo ended as FAILED"),
+            ("FAILED_SETUP", [1], ExitCode.SETUP_FAILED, "ended as FAILED_SETUP, exit codes by node: [1]"),
+            ("FAILED_DRIVER", [], ExitCode.JOB_FAILED, "ended as FAILED_DRIVER"),
+            ("CANCELLED", [], ExitCode.CANCELLED, "ended as CANCELLED"),
+        ],
+    )
+    @pytest.mark.parametrize("action", ["launch", "exec"])
+    def test_its_status_is_an_exit_code(
+        self,
+        *,
+        action: str,
+        job_ends_as: str,
+        exit_codes: list[int],
+        expected: ExitCode,
+        reason: str,
+        home: Path,
+    ) -> None:
+        engine = FakeEngine("demo")
+        engine.job_ends_as, engine.exit_codes = job_ends_as, exit_codes
+        run = start(home, engine, action, LAUNCH if action == "launch" else EXEC)
+        outcome = ACTIONS[action](run)
+        assert outcome.exit_code is expected
+        assert outcome.job_status == job_ends_as
+        assert outcome.reason.endswith(reason)
+        assert outcome.job_exit_codes == ([] if expected is ExitCode.OK else exit_codes)
+        assert (run.cluster_name, run.job_id) == ("demo", JOB_ID)
+
+    def test_exec_never_touches_the_cluster_itself(self, home: Path) -> None:
+        engine = FakeEngine("demo")
+        engine.job_ends_as = "FAILED"
+        ACTIONS["exec"](start(home, engine, "exec", EXEC))
+        assert engine.calls == ["load_task", "exec demo", "follow_job demo 7"]
+        assert engine.clusters == {"demo"}
+
+    def test_exec_returns_the_clusters_name(self, home: Path) -> None:
+        assert ACTIONS["exec"](start(home, FakeEngine("demo"), "exec", EXEC)).return_value == "demo"
+
+
+class TestDown:
+    """Down is done when the cluster is gone, however often it is asked for."""
+
+    @pytest.mark.parametrize("purge", [False, True])
+    def test_it_takes_a_cluster_down(self, purge: bool, home: Path) -> None:
+        engine = FakeEngine("demo", "other")
+        outcome = ACTIONS["down"](start(home, engine, "down", {"cluster_name": "demo", "purge": purge}))
+        assert outcome.return_value == "demo"
+        assert engine.calls == ["down demo purge" if purge else "down demo"]
+        assert engine.clusters == {"other"}
+
+    def test_a_second_one_is_fine(self, home: Path) -> None:
+        engine = FakeEngine("demo")
+        for _ in range(2):
+            outcome = ACTIONS["down"](start(home, engine, "down", {"cluster_name": "demo", "purge": False}))
+            assert (outcome.exit_code, outcome.return_value) == (ExitCode.OK, "demo")
+        assert engine.calls == ["down demo"]
+
+    def test_a_name_that_skypilot_never_had_is_an_error(self, home: Path) -> None:
+        with pytest.raises(ActionFailedError, match="SkyPilot never had a cluster 'dmeo' in this state") as caught:
+            ACTIONS["down"](start(home, FakeEngine("demo"), "down", {"cluster_name": "dmeo", "purge": False}))
+        assert caught.value.exit_code is ExitCode.REQUEST_WRONG
+
+
+@pytest.mark.parametrize(("names", "expected"), [(None, ["a", "b"]), (["b", "c"], ["b"]), ([], [])])
+@pytest.mark.parametrize("refresh", [False, True])
+def test_status_lists_clusters(names: list[str] | None, expected: list[str], refresh: bool, home: Path) -> None:
+    engine = FakeEngine("a", "b")
+    outcome = ACTIONS["status"](start(home, engine, "status", {"cluster_names": names, "refresh": refresh}))
+    assert [row["name"] for row in outcome.return_value] == expected
+    assert engine.calls == ["status refresh" if refresh else "status"]
+
+
+class TestCancel:
+    """A run that is told to stop undoes what its on_cancel says, and never leaves half a cluster."""
+
+    @pytest.mark.parametrize("existed", [False, True], ids=["made by us", "existed"])
+    @pytest.mark.parametrize("phase", ["launch", "follow_job"], ids=["provisioning", "job running"])
+    @pytest.mark.parametrize("on_cancel", [*OnCancel, None])
+    def test_a_launch(self, *, on_cancel: OnCancel | None, phase: str, existed: bool, home: Path) -> None:
+        engine = FakeEngine(*(["demo"] if existed else []))
+        run = start(home, engine, "launch", LAUNCH, on_cancel)
+        engine.told_to_stop_in = phase
+        with pytest.raises(CancelledActionError):
+            ACTIONS["launch"](run)
+        engine.calls.clear()
+        said = actions.cancel(run)
+        provisioning = phase == "launch"
+        if on_cancel in {None, OnCancel.LEAVE}:
+            expected: list[str] = []
+        elif on_cancel is OnCancel.DOWN or (provisioning and not existed):
+            expected = ["down demo"]
+        elif on_cancel is OnCancel.STOP:
+            expected = ["stop demo"]
+        elif provisioning:
+            expected = []
+        else:
+            expected = ["cancel_job demo 7"]
+        assert engine.calls == expected
+        assert ("demo" in engine.clusters) is (expected != ["down demo"])
+        assert ("demo" in said) is bool(expected)
+
+    @pytest.mark.parametrize(
+        ("on_cancel", "expected", "said"),
+        [
+            (OnCancel.CANCEL, ["cancel_job demo 7"], "job 7 on cluster demo was cancelled"),
+            (OnCancel.DOWN, ["down demo"], "cluster demo was taken down"),
+            (OnCancel.STOP, ["stop demo"], "cluster demo was stopped"),
+            (OnCancel.LEAVE, [], "nothing was undone"),
+            (None, [], "nothing was undone"),
+        ],
+    )
+    def test_an_exec(self, on_cancel: OnCancel | None, expected: list[str], said: str, home: Path) -> None:
+        engine = FakeEngine("demo")
+        engine.told_to_stop_in = "follow_job"
+        run = start(home, engine, "exec", EXEC, on_cancel)
+        with pytest.raises(CancelledActionError):
+            ACTIONS["exec"](run)
+        engine.calls.clear()
+        assert actions.cancel(run) == said
+        assert engine.calls == expected
+
+    def test_an_exec_that_has_submitted_nothing_cancels_nothing(self, home: Path) -> None:
+        engine = FakeEngine("demo")
+        engine.told_to_stop_in = "exec"
+        run = start(home, engine, "exec", EXEC, OnCancel.CANCEL)
+        with pytest.raises(CancelledActionError):
+            ACTIONS["exec"](run)
+        assert actions.cancel(run) == "no job had been submitted"
+
+    def test_a_run_that_has_done_nothing_undoes_nothing(self, home: Path) -> None:
+        engine = FakeEngine("demo")
+        engine.told_to_stop_in = "load_task"
+        run = start(home, engine, "launch", LAUNCH, OnCancel.DOWN)
+        with pytest.raises(CancelledActionError):
+            ACTIONS["launch"](run)
+        assert actions.cancel(run) == "nothing was undone"
+        assert engine.clusters == {"demo"}
+
+    def test_a_teardown_that_fails_is_tried_again(self, home: Path) -> None:
+        engine = FakeEngine()
+        engine.told_to_stop_in = "follow_job"
+        engine.fail("down", times=2)
+        run = start(home, engine, "launch", LAUNCH, OnCancel.DOWN)
+        with pytest.raises(CancelledActionError):
+            ACTIONS["launch"](run)
+        assert actions.cancel(run) == "cluster demo was taken down"
+        assert engine.clusters == set()

@@ -1,0 +1,246 @@
+"""Where SkyPilot's state lives is looked at before SkyPilot touches it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from k8s_sky_provider.protocol import ExitCode, Owner
+from k8s_sky_provider.runner import state
+from k8s_sky_provider.runner.failure import ActionFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="launch", map_index=2, try_number=3)
+OVERLAY = "690 520 0:45 / / rw,relatime master:1 - overlay overlay rw,lowerdir=/a:/b"
+PROC = "691 690 0:50 / /proc rw,nosuid - proc proc rw"
+
+
+def mount(place: str, kind: str) -> str:
+    """Return a line of /proc/self/mountinfo."""
+    return f"710 690 259:1 /sky {place} rw,relatime shared:7 master:2 - {kind} /dev/nvme1n1 rw"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path.resolve() / "home"
+
+
+def check(home: Path, *, mounts: Mapping[str, str] | None = None, **options: Any) -> None:
+    """Check a home directory on a block device, unless the options say otherwise."""
+    table = home.parent / "mountinfo"
+    table.write_text("\n".join([OVERLAY, PROC, *options.pop("table", [mount(str(home), "ext4")])]) + "\n")
+    options = {"allow_network_file_system": False, **options}
+    state.check(home, expected_mounts=mounts or {}, mount_table=table, **options)
+
+
+class TestFileSystem:
+    """The file system of a path is that of the mount nearest above it."""
+
+    @pytest.mark.parametrize(
+        ("table", "expected"),
+        [
+            ([OVERLAY], "overlay"),
+            ([OVERLAY, PROC], "overlay"),
+            ([OVERLAY, mount("/home/sky/.sky", "ext4")], "ext4"),
+            ([OVERLAY, mount("/home/sky", "nfs4"), mount("/home/sky/.sky", "xfs")], "xfs"),
+            ([OVERLAY, mount("/home/sky/.sky", "xfs"), mount("/home/sky", "nfs4")], "xfs"),
+            ([OVERLAY, mount("/home/sky/.sky", "ext4"), mount("/home/sky/.sky", "nfs4")], "nfs4"),
+            ([OVERLAY, mount("/home/sky/.sky/api_server", "tmpfs")], "overlay"),
+            ([OVERLAY, mount("/home/sky/.sky2", "nfs4")], "overlay"),
+            ([OVERLAY, mount("/home/other", "nfs4")], "overlay"),
+            ([PROC], "unknown"),
+        ],
+        ids=[
+            "container only",
+            "other mounts",
+            "own mount",
+            "nested mounts",
+            "nested mounts in the other order",
+            "one over the other",
+            "mount below",
+            "name that begins alike",
+            "neighbour",
+            "no root",
+        ],
+    )
+    def test_of_a_mount_table(self, table: list[str], expected: str, tmp_path: Path) -> None:
+        (tmp_path / "mountinfo").write_text("\n".join(table) + "\n")
+        assert state.file_system_of(Path("/home/sky/.sky"), tmp_path / "mountinfo") == expected
+
+    def test_of_a_place_with_a_space(self, tmp_path: Path) -> None:
+        (tmp_path / "mountinfo").write_text("\n".join([OVERLAY, mount("/mnt/my\\040disk", "ext4")]))
+        assert state.file_system_of(Path("/mnt/my disk/.sky"), tmp_path / "mountinfo") == "ext4"
+
+    def test_of_this_machine(self) -> None:
+        assert state.file_system_of(Path("/proc/self")) == "proc"
+
+    @pytest.mark.parametrize(
+        "kind",
+        ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "lustre", "9p", "fuse.s3fs", "fuse.gcsfuse", "fuse.sshfs"],
+    )
+    def test_a_network_file_system_is_refused_with_the_ways_out(self, kind: str, home: Path) -> None:
+        with pytest.raises(ActionFailedError) as caught:
+            check(home, table=[mount(str(home / ".sky"), kind)])
+        assert caught.value.exit_code is ExitCode.DEPLOYMENT_WRONG
+        for part in (repr(kind), str(home / ".sky"), "block storage", "allow_network_file_system"):
+            assert part in caught.value.reason
+
+    @pytest.mark.parametrize(
+        "kind", ["ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "fuseblk", "fuse.fuse-overlayfs"]
+    )
+    def test_a_local_file_system_is_taken(self, kind: str, home: Path) -> None:
+        check(home, table=[mount(str(home / ".sky"), kind)])
+
+    def test_a_network_file_system_is_taken_when_the_deployment_knows_better(self, home: Path) -> None:
+        check(home, table=[mount(str(home / ".sky"), "nfs4")], allow_network_file_system=True)
+
+
+class TestWritable:
+    """The runner's user can write to SkyPilot's directories."""
+
+    def test_missing_directories_are_made_for_this_user_alone(self, home: Path) -> None:
+        check(home)
+        assert {path.name: oct(path.stat().st_mode & 0o777) for path in home.iterdir()} == {
+            ".sky": "0o700",
+            ".ssh": "0o700",
+        }
+
+    def test_nothing_is_left_behind(self, home: Path) -> None:
+        check(home)
+        assert list((home / ".sky").iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("error", "text"),
+        [
+            (errno.EACCES, "Permission denied"),
+            (errno.EROFS, "Read-only file system"),
+            (errno.ENOSPC, "No space left on device"),
+        ],
+    )
+    def test_one_that_is_not_is_refused_with_the_reason(
+        self, error: int, text: str, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(**_: object) -> None:
+            raise OSError(error, text)
+
+        monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+        with pytest.raises(ActionFailedError) as caught:
+            check(home)
+        assert caught.value.exit_code is ExitCode.DEPLOYMENT_WRONG
+        for part in (f"cannot write to {home / '.sky'} as user", text, "fsGroup", "free space"):
+            assert part in caught.value.reason
+
+    def test_a_file_in_the_place_of_a_directory_is_refused(self, home: Path) -> None:
+        home.mkdir()
+        (home / ".ssh").write_text("")
+        with pytest.raises(ActionFailedError, match=r"cannot write to .*ssh"):
+            check(home)
+
+
+class TestExpectedMounts:
+    """A Secret or ConfigMap that does not exist is named before SkyPilot misses it."""
+
+    @pytest.fixture
+    def secret(self, tmp_path: Path) -> Path:
+        """Return the mount of a Secret that does not exist: the kubelet leaves its own entries there."""
+        path = tmp_path / "aws"
+        (path / "..2026_01_01_00_00_00.1").mkdir(parents=True)
+        (path / "..data").symlink_to("..2026_01_01_00_00_00.1")
+        return path
+
+    def test_all_there_is_fine(self, home: Path, secret: Path, tmp_path: Path) -> None:
+        (secret / "..data" / "credentials").write_text("x")
+        (secret / "credentials").symlink_to("..data/credentials")
+        config = tmp_path / "config.yaml"
+        config.write_text("")
+        check(home, mounts={str(secret): "Secret 'aws'", str(config): "key 'config.yaml' of ConfigMap 'conf'"})
+
+    def test_a_missing_secret_is_refused_credentials(self, home: Path, secret: Path) -> None:
+        with pytest.raises(
+            ActionFailedError, match="Secret 'aws' is not in the pod's namespace or is empty: create it"
+        ) as caught:
+            check(home, mounts={str(secret): "Secret 'aws'"})
+        assert caught.value.exit_code is ExitCode.CREDENTIALS_REFUSED
+
+    def test_an_empty_or_missing_mount_is_a_missing_secret_too(self, home: Path, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        for name in ("empty", "missing"):
+            with pytest.raises(ActionFailedError, match="Secret 'aws'"):
+                check(home, mounts={str(tmp_path / name): "Secret 'aws'"})
+
+    def test_a_missing_key_of_the_config_map_is_a_wrong_deployment(self, home: Path, tmp_path: Path) -> None:
+        with pytest.raises(ActionFailedError, match=r"key 'config\.yaml' of ConfigMap 'conf' is not in") as caught:
+            check(home, mounts={str(tmp_path / "config.yaml"): "key 'config.yaml' of ConfigMap 'conf'"})
+        assert caught.value.exit_code is ExitCode.DEPLOYMENT_WRONG
+
+    def test_it_is_looked_at_before_anything_is_made(self, home: Path) -> None:
+        with pytest.raises(ActionFailedError):
+            check(home, mounts={"/missing": "Secret 'aws'"})
+        assert not home.exists()
+
+
+class TestSecretValues:
+    """The values of Secrets are known, so that they can be kept out of the logs."""
+
+    def test_all_files_of_all_secrets_are_read(self, tmp_path: Path) -> None:
+        for secret, key, value in (("aws", "id", "AKIA123\n"), ("tokens", "hub", "hf_secret")):
+            (tmp_path / secret / "..data").mkdir(parents=True)
+            (tmp_path / secret / "..data" / key).write_text(value)
+            (tmp_path / secret / key).symlink_to(f"..data/{key}")
+        assert state.secret_values(tmp_path) == {"AKIA123", "hf_secret"}
+
+    def test_short_ones_would_blank_out_ordinary_words(self, tmp_path: Path) -> None:
+        (tmp_path / "aws").mkdir()
+        (tmp_path / "aws" / "region").write_text("east")
+        assert state.secret_values(tmp_path) == frozenset()
+
+    def test_every_line_of_a_key_is_one(self, tmp_path: Path) -> None:
+        (tmp_path / "ssh").mkdir()
+        (tmp_path / "ssh" / "key").write_text("-----BEGIN KEY-----\nMIIEpAIBAAK\n-----END KEY-----\n")
+        assert "MIIEpAIBAAK" in state.secret_values(tmp_path)
+
+    def test_none_are_there_without_secrets(self, tmp_path: Path) -> None:
+        assert state.secret_values(tmp_path / "missing") == frozenset()
+
+
+class TestOwner:
+    """Who made a cluster is on the volume."""
+
+    def test_it_is_read_as_it_was_recorded(self, home: Path) -> None:
+        state.record_owner(home, "demo", OWNER)
+        assert state.owner_of(home, "demo") == OWNER
+
+    def test_the_last_one_counts_and_leaves_no_other_files(self, home: Path) -> None:
+        state.record_owner(home, "demo", Owner(deployment="other", dag_id="d", run_id="r", task_id="t"))
+        state.record_owner(home, "demo", OWNER)
+        (record,) = (home / ".sky" / "k8s_sky" / "owners").iterdir()
+        assert state.owner_of(home, "demo") == OWNER
+        assert json.loads(record.read_text())["cluster_name"] == "demo"
+
+    @pytest.mark.parametrize("text", [None, "", "{"], ids=["no record", "empty", "half a record"])
+    def test_without_a_record_it_is_not_known(self, text: str | None, home: Path) -> None:
+        state.record_owner(home, "other", OWNER)
+        if text is not None:
+            (home / ".sky" / "k8s_sky" / "owners" / "demo.json").write_text(text)
+        assert state.owner_of(home, "demo") is None
+
+
+class TestWholeResult:
+    """A result that is too long for Kubernetes is on the volume."""
+
+    def test_it_is_kept_and_its_path_returned(self, home: Path) -> None:
+        path = state.keep_whole(home, "dag-run-task", "größer")
+        assert path == str(home / "sky_logs" / "results" / "dag-run-task.json")
+        assert Path(path).read_text() == "größer"
+
+    def test_without_room_for_it_there_is_no_path(self, home: Path) -> None:
+        home.mkdir()
+        (home / "sky_logs").write_text("not a directory")
+        assert state.keep_whole(home, "dag-run-task", "text") is None
