@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # SQLite's WAL needs memory that all its users share: no file system that several machines mount has it.
 NETWORK_FILE_SYSTEMS = re.compile(
     r"nfs\d?|cifs|smb\d?|smbfs|ceph|glusterfs|lustre|gpfs|beegfs|afs|9p|ocfs2|gfs2|"
-    r"fuse\.(?!fuseblk|fuse-overlayfs).*"
+    r"fuse(\.(?!fuseblk|fuse-overlayfs).*)?"
 )
 SHORTEST_SECRET = 6
 """Shorter values are not masked: they would blank out ordinary words."""
