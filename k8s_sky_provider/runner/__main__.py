@@ -80,7 +80,7 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], actions.Engi
         exit_code, reason = ExitCode.CANCELLED, _undo(run)
     except ActionFailedError as failure:
         exit_code, reason, error_name = failure.exit_code, failure.reason, failure.error
-    except Exception as error:  # noqa: BLE001  # whatever it is, the task must hear of it
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it is, the task must hear of it
         traceback.print_exc()
         exit_code, error_name = ExitCode.INTERNAL_ERROR, type(error).__name__
         reason = f"{error_name}: {error}"
@@ -138,7 +138,12 @@ def _on_sigterm(signal_number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the request of ``sys.argv`` and end the process."""
     signal.signal(signal.SIGTERM, _on_sigterm)
-    result = run_action(sys.argv[1:], home=Path.home())
+    try:
+        result = run_action(sys.argv[1:], home=Path.home())
+    except CancelledActionError:
+        result = SkyResult(
+            action="unknown", exit_code=ExitCode.CANCELLED, reason="Cancelled before or after the action itself"
+        )
     TERMINATION_LOG.write_text(result.to_json())
     sys.stdout.flush()
     sys.stderr.flush()

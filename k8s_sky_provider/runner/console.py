@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TAIL_LINES = 30
 MASK = "***"
+SECONDS_TO_DRAIN = 5.0
+"""How long the end waits for output: a child that lives on (an ssh control master) may hold the pipe open."""
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _STATUS_PAYLOAD = re.compile(r"<sky-payload[^>]*>.*?</sky-payload>")
@@ -80,8 +82,7 @@ class Console:
         self._flush()
         for saved, descriptor in zip(self._saved, (1, 2), strict=True):
             os.dup2(saved, descriptor)
-        # A child that lives on (an ssh control master) may hold the pipe open: do not wait for it for ever.
-        self._pump.join(timeout=5)
+        self._pump.join(timeout=SECONDS_TO_DRAIN)
         self._flush()
 
     def _copy(self, lines: IO[str], output: int) -> None:
