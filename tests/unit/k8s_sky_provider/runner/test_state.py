@@ -83,7 +83,20 @@ class TestFileSystem:
 
     @pytest.mark.parametrize(
         "kind",
-        ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "lustre", "9p", "fuse.s3fs", "fuse.gcsfuse", "fuse.sshfs"],
+        [
+            "nfs",
+            "nfs4",
+            "cifs",
+            "smb3",
+            "ceph",
+            "glusterfs",
+            "lustre",
+            "9p",
+            "fuse",
+            "fuse.s3fs",
+            "fuse.gcsfuse",
+            "fuse.sshfs",
+        ],
     )
     def test_a_network_file_system_is_refused_with_the_ways_out(self, kind: str, home: Path) -> None:
         with pytest.raises(ActionFailedError) as caught:

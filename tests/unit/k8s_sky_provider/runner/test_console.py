@@ -1,0 +1,146 @@
+"""What SkyPilot and its children print becomes plain lines. Real file descriptors, in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from k8s_sky_provider.runner.console import TAIL_LINES, clean_line, without_terminal_codes
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("plain\n", "plain"),
+        ("trailing space  \n", "trailing space"),
+        ("  indented\n", "  indented"),
+        ("windows\r\n", "windows"),
+        ("\n", ""),
+        ("\x1b[1m\x1b[32mgreen\x1b[0m\n", "green"),
+        ("\x1b[38;5;196mred\x1b[39m\n", "red"),
+        ("\x1b[2K\x1b[1Gline again\n", "line again"),
+        ("\x1b]8;;https://example.com\x07link\x1b]8;;\x07\n", "link"),
+        ("\x1b]0;title\x1b\\text\n", "text"),
+        ("10%\r50%\r100%\n", "100%"),
+        ("loading\r   \r\n", "loading"),
+        ("<sky-payload type='x'>{\"a\": 1}</sky-payload>\n", None),
+        ("a<sky-payload>b</sky-payload>c\n", "ac"),
+        ("\x1b[?25l\n", None),
+        ("⠋ größer\n", "⠋ größer"),
+    ],
+)
+def test_a_line_is_shown_as_plain_text(line: str, expected: str | None) -> None:
+    assert clean_line(line) == expected
+
+
+def test_terminal_codes_are_taken_out_of_a_text() -> None:
+    assert without_terminal_codes("\x1b[31mred\x1b[0m\nnext") == "red\nnext"
+
+
+def run(body: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that has the Console and return what came out."""
+    program = "import os, subprocess, sys\nfrom k8s_sky_provider.runner.console import Console\n" + textwrap.dedent(
+        body
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+
+def test_everything_that_the_process_and_its_children_print_comes_out_clean() -> None:
+    done = run("""
+        with Console():
+            print("\\x1b[32mpython\\x1b[0m")
+            print("python's errors", file=sys.stderr)
+            os.write(1, b"\\x1b[1mdescriptor\\x1b[0m\\n")
+            subprocess.run(["sh", "-c", "printf 'child\\\\rchild again\\\\n'; echo errors of the child >&2"])
+            print("<sky-payload>{}</sky-payload>")
+            print("no end of line", end="")
+        """)
+    assert sorted(done.stdout.splitlines()) == sorted(
+        ["python", "python's errors", "descriptor", "child again", "errors of the child", "no end of line"]
+    )
+    assert done.stderr == ""
+
+
+def test_the_order_of_the_lines_is_kept() -> None:
+    done = run("""
+        with Console():
+            for number in range(3):
+                print(f"python {number}")
+                subprocess.run(["echo", f"child {number}"])
+        """)
+    assert done.stdout.splitlines() == [f"{who} {n}" for n in range(3) for who in ("python", "child")]
+
+
+def test_empty_lines_come_out_once_and_never_first() -> None:
+    done = run("""
+        with Console():
+            print("\\n\\n\\nfirst\\n\\n\\nsecond")
+        """)
+    assert done.stdout == "first\n\nsecond\n"
+
+
+def test_secrets_are_masked_in_the_log_and_in_its_tail() -> None:
+    done = run("""
+        console = Console(frozenset({"hunter2", "hunter2-long"}))
+        with console:
+            print("a hunter2-long and a hunter2")
+            subprocess.run(["echo", "from a child: hunter2"])
+        print(console.tail, console.mask("reason: hunter2"))
+        """)
+    assert done.stdout.splitlines() == [
+        "a *** and a ***",
+        "from a child: ***",
+        "['a *** and a ***', 'from a child: ***'] reason: ***",
+    ]
+
+
+def test_afterwards_both_outputs_are_what_they_were() -> None:
+    done = run("""
+        with Console():
+            pass
+        print("\\x1b[32mout\\x1b[0m")
+        print("err", file=sys.stderr)
+        """)
+    assert (done.stdout, done.stderr) == ("\x1b[32mout\x1b[0m\n", "err\n")
+
+
+def test_the_tail_has_the_last_lines_without_the_empty_ones() -> None:
+    done = run(f"""
+        console = Console()
+        with console:
+            for number in range(2 * {TAIL_LINES}):
+                print(number, end="\\n\\n")
+        print(console.tail[0], console.tail[-1], len(console.tail))
+        """)
+    assert done.stdout.splitlines()[-1] == f"{TAIL_LINES} {2 * TAIL_LINES - 1} {TAIL_LINES}"
+
+
+def test_bytes_that_are_no_text_do_not_stop_the_log() -> None:
+    done = run("""
+        with Console():
+            os.write(1, b"caf\\xe9\\n")
+            print("after")
+        """)
+    assert done.stdout.splitlines() == ["caf\N{REPLACEMENT CHARACTER}", "after"]
+
+
+def test_a_very_long_output_is_not_lost() -> None:
+    done = run("""
+        with Console():
+            for _ in range(200):
+                print("x" * 5000)
+        """)
+    assert len(done.stdout) == 200 * 5001

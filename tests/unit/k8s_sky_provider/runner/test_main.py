@@ -1,0 +1,308 @@
+"""The runner as a process: whatever happens, it ends with an exit code and leaves a result that says why."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest, SkyResult
+from k8s_sky_provider.runner.__main__ import run_action
+from unit.k8s_sky_provider.fake_engine import FakeEngine
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+OWNER = Owner(deployment="airflow", dag_id="my dag/1", run_id="manual__2026-01-01T00:00:00+00:00", task_id="status")
+EXEC: dict[str, Any] = {"task": {"run": "x"}, "cluster_name": "demo", "envs": {}}
+
+PROGRAM = """
+import os, signal, subprocess, sys, time, types
+from pathlib import Path
+from k8s_sky_provider.runner import __main__ as runner, console
+from unit.k8s_sky_provider.fake_engine import FakeEngine
+
+runner.TERMINATION_LOG = Path(os.environ["TERMINATION_LOG"])
+
+class Engine(FakeEngine):
+    def __init__(self):
+        super().__init__("demo")
+{methods}
+
+sys.modules["k8s_sky_provider.runner.engine"] = types.SimpleNamespace(SkyEngine=Engine)
+runner.main()
+"""
+
+
+def ask(action: str, arguments: dict[str, Any], **fields: Any) -> str:
+    """Return the argument of a runner on this machine, whatever file system it has."""
+    request = SkyRequest(action=action, arguments=arguments, owner=OWNER, allow_network_file_system=True, **fields)
+    return request.to_argument()
+
+
+STATUS = ask("status", {"cluster_names": None, "refresh": False})
+
+
+class Process:
+    """A runner in a process of its own, with SkyPilot faked in it."""
+
+    def __init__(self, folder: Path, *arguments: str, methods: str = "") -> None:
+        self._termination_log = folder / "termination-log"
+        program = PROGRAM.format(methods=textwrap.indent(textwrap.dedent(methods), "    "))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            env={
+                "HOME": str(folder),
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}",
+                "TERMINATION_LOG": str(self._termination_log),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.output: list[str] = []
+
+    def read_until(self, text: str) -> None:
+        """Read the output until a line that has the text."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line.rstrip("\n"))
+            if text in line:
+                return
+        pytest.fail(f"{text!r} never came, but: {self.output}")
+
+    def end(self) -> SkyResult:
+        """Wait for the process; check that its exit code is that of its result, and return that."""
+        assert self.process.stdout is not None
+        self.process.wait(timeout=30)
+        # Children that live on must not outlive the test.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.output.extend(self.process.stdout.read().splitlines())
+        result = SkyResult.from_json(self._termination_log.read_text())
+        assert self.process.returncode == result.exit_code
+        return result
+
+
+def run(home: Path, argument: str, engine: FakeEngine | None = None) -> SkyResult:
+    """Run an action in this process."""
+    return run_action([argument], home=home, make_engine=lambda: engine or FakeEngine("demo"))
+
+
+class TestProcess:
+    """What Kubernetes sees of the runner."""
+
+    def test_a_success_ends_with_0_and_its_value(self, tmp_path: Path) -> None:
+        process = Process(tmp_path, STATUS)
+        assert process.end() == SkyResult(action="status", exit_code=0, return_value=[{"name": "demo", "status": "UP"}])
+        assert process.output[0].startswith("k8s_sky_provider 0.")
+
+    def test_a_failed_job_ends_with_65_and_says_why_in_the_log_too(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            ask("exec", EXEC),
+            methods="""
+            def follow_job(self, *_):
+                print("boom")
+                return "FAILED"
+            """,
+        )
+        result = process.end()
+        assert (result.exit_code, result.job_status) == (ExitCode.JOB_FAILED, "FAILED")
+        assert result.log_tail[-1] == "boom"
+        assert process.output[-1] == result.reason == "Job 7 on cluster demo ended as FAILED"
+
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            ((), "the runner takes one argument, the request as JSON, and got 0"),
+            (("{}", "{}"), "the runner takes one argument, the request as JSON, and got 2"),
+            (("{",), "the request is not JSON"),
+            (('{"protocol": 99}',), "the request is of protocol version 99, this side speaks 1"),
+        ],
+        ids=["none", "two", "not JSON", "another version"],
+    )
+    def test_a_malformed_request_ends_with_78(self, arguments: tuple[str, ...], reason: str, tmp_path: Path) -> None:
+        process = Process(tmp_path, *arguments)
+        result = process.end()
+        assert result.exit_code == ExitCode.DEPLOYMENT_WRONG
+        assert result.reason.startswith(reason)
+        assert process.output == [result.reason]
+
+    @pytest.mark.parametrize("error", ["RuntimeError", "SystemExit"])
+    def test_anything_unknown_ends_with_70_and_its_traceback(self, error: str, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            ask("exec", EXEC),
+            methods=f"""
+            def exec(self, *_):
+                raise {error}("what is this")
+            """,
+        )
+        result = process.end()
+        assert result.exit_code == ExitCode.INTERNAL_ERROR
+        assert (result.error, result.reason) == (error, f"{error}: what is this")
+        assert "Traceback (most recent call last):" in result.log_tail
+
+    def test_an_image_without_skypilot_ends_with_70_and_says_so(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            STATUS,
+            methods="""
+            def __init__(self):
+                raise ModuleNotFoundError("No module named 'sky'")
+            """,
+        )
+        assert process.end().reason == "ModuleNotFoundError: No module named 'sky'"
+
+    def test_sigterm_cancels_the_job_and_ends_with_143(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            ask("exec", EXEC, on_cancel=OnCancel.CANCEL),
+            methods="""
+            def follow_job(self, *_):
+                print("at work")
+                time.sleep(60)
+
+            def cancel_job(self, *_):
+                print("cancelling")
+                os.kill(os.getpid(), signal.SIGTERM)  # a second one must not stop the first
+            """,
+        )
+        process.read_until("at work")
+        process.process.terminate()
+        result = process.end()
+        assert result.exit_code == ExitCode.CANCELLED
+        assert result.reason == "Cancelled: job 7 on cluster demo was cancelled"
+        assert (result.cluster_name, result.job_id) == ("demo", 7)
+        assert "Told to stop; on_cancel is cancel" in process.output
+        assert "cancelling" in process.output
+
+    def test_sigterm_while_the_engine_starts_undoes_nothing(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            ask("exec", EXEC, on_cancel=OnCancel.DOWN),
+            methods="""
+            def __init__(self):
+                print("importing")
+                time.sleep(60)
+            """,
+        )
+        process.read_until("importing")
+        process.process.terminate()
+        assert process.end().reason == "Cancelled before anything was done"
+
+    def test_sigterm_after_the_action_still_leaves_a_result(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            STATUS,
+            methods="""
+            def status(self, *_, **__):
+                # As ssh's control master does: it keeps the output open, and the runner waits for it.
+                subprocess.Popen(["sleep", "60"])
+                print("done")
+                return []
+            """,
+        )
+        process.read_until("done")
+        time.sleep(0.5)
+        process.process.terminate()
+        assert process.end().exit_code == ExitCode.CANCELLED
+
+    def test_a_child_that_lives_on_does_not_keep_the_runner(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            STATUS,
+            methods="""
+            def status(self, *_, **__):
+                console.SECONDS_TO_DRAIN = 0.1
+                subprocess.Popen(["sleep", "60"])
+                return []
+            """,
+        )
+        assert process.end().exit_code == ExitCode.OK
+
+    def test_secrets_are_masked_wherever_they_could_leave_the_pod(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            ask("exec", EXEC),
+            methods="""
+            runner.state.secret_values = lambda: frozenset({"hunter2-value"})
+
+            def exec(self, *_):
+                print("token is hunter2-value")
+                raise RuntimeError("refused: hunter2-value")
+            """,
+        )
+        result = process.end()
+        assert "hunter2" not in result.to_json() + "".join(process.output)
+        assert result.reason == "RuntimeError: refused: ***"
+        assert "token is ***" in result.log_tail
+
+    def test_a_long_result_is_cut_and_the_whole_is_on_the_volume(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            STATUS,
+            methods="""
+            def status(self, *_, **__):
+                return [{"name": f"cluster-{number}"} for number in range(500)]
+            """,
+        )
+        result = process.end()
+        assert result.truncated
+        assert result.whole_result is not None
+        path = Path(result.whole_result)
+        assert path.parent == tmp_path / "sky_logs" / "results"
+        assert path.name == "airflow-my_dag_1-manual__2026-01-01T00_00_00_00_00-status--1-1.json"
+        assert len(json.loads(path.read_text())["return_value"]) == 500
+
+
+class TestAction:
+    """What becomes of an action, whatever it raises."""
+
+    def test_an_action_that_the_image_does_not_know_is_a_wrong_deployment(self, tmp_path: Path) -> None:
+        result = run(tmp_path, ask("teleport", {}))
+        assert result.exit_code == ExitCode.DEPLOYMENT_WRONG
+        assert "the image's runner has no action 'teleport': use the same k8s_sky_provider on both" in result.reason
+
+    def test_a_failure_of_skypilot_keeps_its_name(self, tmp_path: Path) -> None:
+        engine = FakeEngine("demo")
+        engine.fail("exec", exit_code=ExitCode.TRY_AGAIN)
+        result = run(tmp_path, ask("exec", EXEC), engine)
+        assert (result.exit_code, result.reason, result.error) == (ExitCode.TRY_AGAIN, "exec failed", "FakeError")
+        assert result.cluster_name == "demo"
+
+    def test_what_can_be_checked_without_skypilot_is_checked_before_it_is_loaded(self, tmp_path: Path) -> None:
+        def never() -> FakeEngine:
+            pytest.fail("SkyPilot was loaded")
+
+        argument = ask("exec", EXEC, expected_mounts={"/missing": "Secret 'aws'"})
+        result = run_action([argument], home=tmp_path, make_engine=never)
+        assert result.exit_code == ExitCode.CREDENTIALS_REFUSED
+        assert "Secret 'aws'" in result.reason
+
+    def test_a_cancel_that_cannot_be_undone_says_so(self, tmp_path: Path) -> None:
+        engine = FakeEngine("demo")
+        engine.told_to_stop_in = "follow_job"
+        engine.fail("cancel_job")
+        result = run(tmp_path, ask("exec", EXEC, on_cancel=OnCancel.CANCEL), engine)
+        assert result.exit_code == ExitCode.CANCELLED
+        assert result.reason == "Cancelled, but it could not be undone: cancel_job failed"
+
+    def test_a_success_has_no_log_in_its_result(self, tmp_path: Path) -> None:
+        assert run(tmp_path, STATUS).log_tail == []
+
+    def test_secrets_are_masked_inside_the_value(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("k8s_sky_provider.runner.state.secret_values", lambda: frozenset({"hunter2-value"}))
+        engine = FakeEngine("has hunter2-value inside")
+        result = run(tmp_path, STATUS, engine)
+        assert result.return_value == [{"name": "has *** inside", "status": "UP"}]
