@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for, dag_folder
-from k8s_sky_provider.operators.task import check_task, read_task
+from k8s_sky_provider.operators.task import TO_BE_RENDERED, check_task, read_task
 from k8s_sky_provider.protocol import OnCancel
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 # SkyPilot's own rule (sky/skylet/constants.py: CLUSTER_NAME_VALID_REGEX).
 _CLUSTER_NAME = re.compile(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
-_TO_BE_RENDERED = re.compile(r"{[{%]")
 
 
 class SkyLaunchOperator(SkyBaseOperator):
@@ -262,7 +261,7 @@ def check_cluster_name(name: object) -> None:
 
     :raises SkyRequestError: if SkyPilot would refuse it
     """
-    if isinstance(name, str) and not _TO_BE_RENDERED.search(name) and not _CLUSTER_NAME.fullmatch(name):
+    if isinstance(name, str) and not TO_BE_RENDERED.search(name) and not _CLUSTER_NAME.fullmatch(name):
         raise SkyRequestError(
             f"cluster_name: {name!r} must start with a letter, end with a letter or digit, "
             "and have only letters, digits, '-', '_' and '.' between"

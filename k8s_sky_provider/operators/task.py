@@ -7,6 +7,7 @@ deeper, and a task that only exists on the volume, is checked by SkyPilot itself
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +16,9 @@ import yaml
 from airflow.providers.common.compat.sdk import XComArg
 
 from k8s_sky_provider.exceptions import SkyRequestError
+
+TO_BE_RENDERED = re.compile(r"{[{%]")
+"""A template that Jinja has yet to render."""
 
 _NUMBER_OR_TEXT = (int, float, str)
 _ANY = (object,)
@@ -111,7 +115,7 @@ def read_task(task: object, dag_folder: Path | None) -> str | dict[str, Any]:
 
 
 def check_task(task: object, source: str) -> dict[str, Any]:
-    """Return the task as a plain dict. The value of another task, which is not known yet, passes.
+    """Return the task as a plain dict. A value that is still to be rendered or comes from another task passes.
 
     :param source: named in the errors: the file or the argument the task came from
     :raises SkyRequestError: if it is no mapping, has an unknown key, or a value of a wrong type
@@ -141,7 +145,7 @@ def _check_keys(data: object, source: str, prefix: str, keys: dict[str, tuple[ty
 
 
 def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
-    if isinstance(value, XComArg):
+    if isinstance(value, XComArg) or (isinstance(value, str) and TO_BE_RENDERED.search(value)):
         return True
     if isinstance(value, bool):
         return bool in kinds or object in kinds

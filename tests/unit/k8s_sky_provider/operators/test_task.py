@@ -82,6 +82,11 @@ def test_a_value_of_a_wrong_type_is_named_with_the_right_one(task: object, messa
         check_task(task, "task.yaml")
 
 
+@pytest.mark.parametrize("template", ["{{ params.nodes }}", "{% if true %}2{% endif %}"])
+def test_a_template_passes_until_it_is_rendered(template: str) -> None:
+    assert check_task({"num_nodes": template}, "task.yaml") == {"num_nodes": template}
+
+
 @pytest.mark.parametrize("keys", [TASK_KEYS, RESOURCES_KEYS])
 def test_every_known_key_takes_a_value_of_each_of_its_types(keys: dict[str, tuple[type, ...]]) -> None:
     for key, kinds in keys.items():
