@@ -53,10 +53,7 @@ def test_the_docstring_has_every_parameter_and_says_which_are_templated(operator
 
 
 def test_the_reference_has_every_setting() -> None:
-    rows = re.findall(
-        r"^\| (`[^|]*) \|", section((ROOT / "docs" / "operators.md").read_text(), "Settings"), re.MULTILINE
-    )
-    documented = [name for row in documented_rows for name in re.findall(r"`(\w+)`", row)]
+    documented = [name for row in rows("Settings") for name in re.findall(r"`(\w+)`", row)]
     assert sorted(documented) == sorted(get_provider_info()["config"]["skypilot"]["options"])
 
 
