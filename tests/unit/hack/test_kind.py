@@ -8,7 +8,11 @@ from .test_cluster_script import run_functions
 
 STAND_INS = {
     # No registry container yet; not connected to kind's network yet.
-    "docker": 'if [ "$1 $2" = "inspect k8s-sky-registry" ]; then exit 1; fi; if [ "$1" = inspect ]; then echo null; fi',
+    "docker": (
+        'if [ "$1 $2" = "inspect k8s-sky-registry" ]; then exit 1; fi; if [ "$1" = inspect ]; then echo null; fi; '
+        # As the real one: who writes to it gets no SIGPIPE.
+        'if [ "$1 $2" = "exec -i" ]; then cat >/dev/null; fi'
+    ),
     "kind": """
 case "$1 $2" in
   "get clusters") if [ -f "$0.made" ]; then echo k8s-sky; fi ;;
