@@ -122,7 +122,7 @@ def check_task(task: object, source: str) -> dict[str, Any]:
     """
     checked = _check_keys(task, source, "", TASK_KEYS)
     resources = checked.get("resources")
-    if resources is not None:
+    if isinstance(resources, Mapping):
         _check_keys(resources, source, "resources.", RESOURCES_KEYS)
     return checked
 
