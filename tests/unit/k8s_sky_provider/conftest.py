@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
@@ -10,8 +12,13 @@ from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
 
 @pytest.fixture
 def kubernetes(monkeypatch: pytest.MonkeyPatch) -> FakeKubernetes:
-    """Return the Kubernetes that operators reach in this test."""
+    """Return the Kubernetes that operators reach in this test; whoever waits, waits for what never comes."""
+
+    def never(seconds: float) -> None:
+        pytest.fail(f"somebody waits {seconds} s")
+
     fake = FakeKubernetes()
+    monkeypatch.setattr(time, "sleep", never)
     monkeypatch.setattr(KubernetesHook, "core_v1_client", fake)
     monkeypatch.setattr(KubernetesHook, "is_in_cluster", True)
     return fake

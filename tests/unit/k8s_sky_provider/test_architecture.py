@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -107,11 +106,3 @@ def test_what_is_no_operator_is_no_attribute() -> None:
 
 def test_every_operator_has_an_action_of_the_runner_and_every_action_an_operator() -> None:
     assert {operator.action for operator in OPERATORS} == set(ACTIONS)
-
-
-@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.__name__)
-def test_every_argument_of_an_operator_is_documented(operator: type[SkyBaseOperator]) -> None:
-    for kind in (operator, SkyBaseOperator):
-        names = [name for name in inspect.signature(kind.__init__).parameters if name not in {"self", "kwargs"}]
-        missing = [name for name in names if f":param {name}:" not in (kind.__doc__ or "")]
-        assert not missing

@@ -241,17 +241,6 @@ class TestTemplates:
         assert all(hasattr(operator, name) for name in fields)
         assert set(kind.template_fields_renderers) <= {*fields, "env_vars"}
 
-    @pytest.mark.parametrize(("kind", "arguments"), OPERATORS)
-    def test_parameters_documented_as_templated_are_template_fields(
-        self, kind: type[SkyBaseOperator], arguments: dict[str, Any]
-    ) -> None:
-        documented = re.findall(
-            r":param (\w+):((?:(?!:param).)*)", f"{SkyBaseOperator.__doc__}{kind.__doc__}", re.DOTALL
-        )
-        own = set(kind.template_fields) - set(super(SkyBaseOperator, kind).template_fields)
-        templated = {name for name, text in documented if "(templated)" in text}
-        assert own - {"service_account_name"} == templated
-
     def test_a_launch_is_rendered_through_and_through(self) -> None:
         arguments = arguments_of(
             make_launch(
@@ -319,7 +308,11 @@ class TestDags:
                 envs=first.output["envs"],
                 volume_claim=first.output["claim"],
             )
-            SkyExecOperator(task_id="nested", cluster_name="demo", sky_task_yaml={"run": first.output["command"]})
+            SkyExecOperator(
+                task_id="nested",
+                cluster_name="demo",
+                sky_task_yaml={"run": first.output["command"], "resources": first.output["resources"]},
+            )
         restored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
         assert restored.get_task("first").downstream_task_ids == {"launch", "nested"}
 

@@ -144,3 +144,9 @@ def test_a_file_of_bytes_or_a_folder_is_refused_by_its_path(tmp_path: Path) -> N
 def test_a_relative_path_needs_the_folder_of_the_dag() -> None:
     with pytest.raises(SkyRequestError, match=r"'task\.yaml' is relative, and the folder of the DAG file is not known"):
         read_task("task.yaml", None)
+
+
+@pytest.mark.parametrize(("task", "kind"), [(None, "empty"), (7, "int"), ([TASK], "list"), (True, "bool")])
+def test_what_is_neither_a_path_nor_a_mapping_is_refused(task: object, kind: str, tmp_path: Path) -> None:
+    with pytest.raises(SkyRequestError, match=f"sky_task_yaml: must be a path or a mapping, not {kind}"):
+        read_task(task, tmp_path)
