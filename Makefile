@@ -1,7 +1,6 @@
 # `make demo` and `make test` install and start whatever they need; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-CACHE := $(or $(K8S_SKY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/k8s-sky-provider)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -44,7 +43,7 @@ test-e2e: $(VENV)/installed ## real DAGs on a local Kubernetes
 
 .PHONY: bench
 bench: $(VENV)/installed deploy ## measure, side by side in one run
-	$(BIN)/python -m benchmarks
+	AIRFLOW_HOME=$(CURDIR)/.build/airflow PYTHONPATH=hack $(BIN)/python -m benchmarks
 
 .PHONY: deploy
 deploy: ## the local cluster with the chart and the example DAGs on it
