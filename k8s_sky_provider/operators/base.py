@@ -30,6 +30,7 @@ from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, Credential, Workspace
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from pendulum import DateTime
 
 RUNNER_COMMAND = ["tini", "--", "python", "-m", "k8s_sky_provider.runner"]
 RESULT_KEY = "result"
@@ -146,6 +147,12 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._event_message = str(event.get("message", ""))
         super().trigger_reentry(context, event)
         return self._finish()
+
+    def invoke_defer_method(self, last_log_time: DateTime | None = None, context: Context | None = None) -> None:
+        """Defer; the triggerer gets to know that it is in the cluster, which its hook does not find out by itself."""
+        if self.in_cluster is None and self.hook.is_in_cluster:
+            self.in_cluster = True
+        super().invoke_defer_method(last_log_time, context)
 
     def build_pod_request_obj(self, context: Context | None = None, **kwargs: Any) -> k8s.V1Pod:
         """Return the pod: KubernetesPodOperator's, with the workspace and the request put in.

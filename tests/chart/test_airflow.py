@@ -172,8 +172,7 @@ def test_tasks_see_the_same_airflow_as_the_servers() -> None:
     objects = render(AIRFLOW)
     worker = worker_pod(objects)["spec"]["containers"][0]
     server = airflow_containers(objects)["scheduler"]
-    shared = {"AIRFLOW_HOME", "AIRFLOW__CORE__DAGS_FOLDER", "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"}
-    for name in shared | {"AIRFLOW_CONN_KUBERNETES_DEFAULT"}:
+    for name in ("AIRFLOW_HOME", "AIRFLOW__CORE__DAGS_FOLDER", "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"):
         assert environment(worker)[name] == environment(server)[name]
     assert worker["envFrom"] == server["envFrom"] == [{"configMapRef": {"name": "sky-provider"}}]
     assert worker["image"] == server["image"]

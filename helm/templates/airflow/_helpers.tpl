@@ -36,9 +36,6 @@ app.kubernetes.io/component: airflow
 # The address needs no name server, and nothing asks for the name: logs are on a shared volume.
 - name: AIRFLOW__CORE__HOSTNAME_CALLABLE
   value: airflow.utils.net.get_host_ip_address
-# Without it the triggerer looks for a kubeconfig: only the synchronous client tries the pod's own account by itself.
-- name: AIRFLOW_CONN_KUBERNETES_DEFAULT
-  value: '{"conn_type": "kubernetes", "extra": {"in_cluster": true}}'
 - name: AIRFLOW__LOGGING__COLORED_CONSOLE_LOG
   value: "False"
 - name: AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import yaml
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.providers.cncf.kubernetes.secret import Secret
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow.sdk.exceptions import AirflowTaskTimeout
@@ -423,6 +424,20 @@ class TestSuccess:
             lost.execute(context_of(lost, ti))
         assert run_task(make_launch, kubernetes, ti).xcom["return_value"] == "demo"
         assert len(kubernetes.created) == 1
+
+    @pytest.mark.parametrize(("worker_in_cluster", "in_cluster"), [(True, True), (False, None)])
+    def test_the_triggerer_looks_for_kubernetes_where_the_worker_found_it(
+        self,
+        worker_in_cluster: bool,
+        in_cluster: bool | None,
+        kubernetes: FakeKubernetes,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(KubernetesHook, "is_in_cluster", worker_in_cluster)
+        operator = make_launch(deferrable=True)
+        with pytest.raises(TaskDeferred) as deferred:
+            operator.execute(context_of(operator))
+        assert deferred.value.trigger.in_cluster is in_cluster
 
     def test_tasks_of_another_deployment_never_take_over_a_pod(self, kubernetes: FakeKubernetes) -> None:
         ti = TaskInstance()
