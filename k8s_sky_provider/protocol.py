@@ -181,7 +181,7 @@ class SkyResult:
     :param job_status: that job's last status, as SkyPilot names it
     :param job_exit_codes: the job's own exit codes, one for each node
     :param log_tail: the last lines of the log of an action that failed
-    :param truncated: whether something was cut to fit; the whole is in ``whole_result``
+    :param truncated: whether the value or the reason was cut to fit; the whole is in ``whole_result``
     :param whole_result: path on the volume of the uncut result
     """
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
@@ -145,7 +146,10 @@ class SkyBaseOperator(KubernetesPodOperator):
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the result after a deferral."""
         self._event_message = str(event.get("message", ""))
-        super().trigger_reentry(context, event)
+        try:
+            super().trigger_reentry(context, event)
+        except PodNotFoundException as error:
+            raise SkyPodFailedError(str(error)) from error
         return self._finish()
 
     def invoke_defer_method(self, last_log_time: DateTime | None = None, context: Context | None = None) -> None:
@@ -162,11 +166,11 @@ class SkyBaseOperator(KubernetesPodOperator):
         """
         workspace = self.workspace()
         template = self._template_pod()
-        base = next(iter(template.spec.containers or []), None) if template.spec else None
+        base = _first_container(template)
 
-        self.image = self.image or workspace.image
+        self.image = workspace.image
         self.namespace = self.namespace or (template.metadata and template.metadata.namespace) or workspace.namespace
-        self.image_pull_policy = self.image_pull_policy or workspace.image_pull_policy
+        self.image_pull_policy = workspace.image_pull_policy
         self.service_account_name = (
             self.service_account_name
             or (template.spec and template.spec.service_account_name)
@@ -255,10 +259,11 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def workspace(self) -> Workspace:
         """Return where the pod runs and what it mounts: the operator's arguments over the ``[skypilot]`` options."""
+        base = _first_container(self._template_pod())
         return Workspace.resolve(
             deployment=self.deployment,
-            image=self.image,
-            image_pull_policy=self.image_pull_policy,
+            image=self.image or (base and base.image),
+            image_pull_policy=self.image_pull_policy or (base and base.image_pull_policy),
             namespace=self.namespace,
             service_account_name=self.service_account_name,
             volume_claim=self.volume_claim,
@@ -382,6 +387,11 @@ def dag_folder(context: Context | None) -> Path | None:
     """Return the folder of the DAG file of a running task."""
     fileloc = getattr(context["dag"], "fileloc", None) if context else None
     return Path(fileloc).parent if fileloc else None
+
+
+def _first_container(template: k8s.V1Pod) -> k8s.V1Container | None:
+    """Return the container that KubernetesPodOperator's own is merged with."""
+    return next(iter(template.spec.containers or []), None) if template.spec else None
 
 
 def _join(given: list[Any] | None, added: list[Any], in_template: list[Any] | None, key: str) -> list[Any]:

@@ -7,6 +7,7 @@ deeper, and a task that only exists on the volume, is checked by SkyPilot itself
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -72,7 +73,7 @@ RESOURCES_KEYS: dict[str, tuple[type, ...]] = {
     "hooks": (list,),
     "priority": (int,),
     "priority_class": (str,),
-    "accelerators": (str, dict, list, set),
+    "accelerators": (str, dict, list),
     "any_of": (list,),
     "ordered": (list,),
 }
@@ -121,6 +122,18 @@ def check_task(task: object, source: str) -> dict[str, Any]:
     :raises SkyRequestError: if it is no mapping, has an unknown key, or a value of a wrong type
     """
     checked = _check_keys(task, source, "", TASK_KEYS)
+    _check_secrets(checked.get("secrets"), source)
+    if isinstance(checked.get("envs"), Mapping):
+        # As SkyPilot does; YAML reads 2026-01-01 as a date, which JSON does not know.
+        checked["envs"] = {
+            str(name): value if value is None or isinstance(value, XComArg) else str(value)
+            for name, value in checked["envs"].items()
+        }
+    for key, value in checked.items():
+        try:
+            json.dumps(value, default=_to_be_known)
+        except TypeError as error:
+            raise SkyRequestError(f"{source}: {key} has a value that cannot be sent to the pod: {error}") from error
     resources = checked.get("resources")
     if isinstance(resources, Mapping):
         _check_keys(resources, source, "resources.", RESOURCES_KEYS)
@@ -142,6 +155,22 @@ def _check_keys(data: object, source: str, prefix: str, keys: dict[str, tuple[ty
                 f"{source}: {prefix}{key} must be of type {wanted}, not {_type_name(value)} ({value!r})"
             )
     return dict(data)
+
+
+def _to_be_known(value: object) -> str:
+    if isinstance(value, XComArg):
+        return ""
+    raise TypeError(f"{value!r} is of type {_type_name(value)}")
+
+
+def _check_secrets(secrets: object, source: str) -> None:
+    """Refuse the value of a secret: with the task it would stand in the pod's arguments for all to read."""
+    for name, value in secrets.items() if isinstance(secrets, Mapping) else ():
+        if value is not None:
+            raise SkyRequestError(
+                f"{source}: secrets.{name} has its value in the task. Give the name alone (secrets: [{name}]) and the "
+                f'value as key {name} of a Kubernetes Secret: credentials=[{{"secret": ..., "env": True}}]'
+            )
 
 
 def _is_of(value: object, kinds: tuple[type, ...]) -> bool:

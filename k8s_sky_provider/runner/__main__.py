@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+_told_to_stop = threading.Event()
+
 TERMINATION_LOG = Path("/dev/termination-log")
 
 
 def _sky_engine() -> actions.Engine:
     # Late, because the import takes seconds: what can be checked without SkyPilot is checked first.
-    from k8s_sky_provider.runner.engine import SkyEngine
+    try:
+        from k8s_sky_provider.runner.engine import SkyEngine
+    except ImportError as error:
+        raise ActionFailedError(
+            ExitCode.DEPLOYMENT_WRONG, f"the image's SkyPilot cannot be used: {error}; build it from images/skypilot"
+        ) from error
 
     return SkyEngine()
 
@@ -84,6 +92,9 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], actions.Engi
         traceback.print_exc()
         exit_code, error_name = ExitCode.INTERNAL_ERROR, type(error).__name__
         reason = f"{error_name}: {error}"
+    if _told_to_stop.is_set() and exit_code != ExitCode.CANCELLED:
+        # SkyPilot has places that catch any exception: the signal counts all the same.
+        exit_code, reason = ExitCode.CANCELLED, _undo(run)
     if exit_code != ExitCode.OK:
         print(reason)
     return SkyResult(
@@ -131,6 +142,7 @@ def _mask_value(value: JsonValue, console: Console) -> JsonValue:
 
 def _on_sigterm(signal_number: int, frame: FrameType | None) -> None:
     del signal_number, frame
+    _told_to_stop.set()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise CancelledActionError
 

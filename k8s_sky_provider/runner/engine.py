@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import logging
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,7 +127,9 @@ class SkyEngine:
         """Read, check and override a task, given by content or by path."""
         content = _read_task_file(task) if isinstance(task, str) else task
         try:
-            loaded = sky.Task.from_yaml_config(content, env_overrides=list(envs.items()))
+            loaded = sky.Task.from_yaml_config(
+                content, env_overrides=list(envs.items()), secrets_overrides=_secrets_of_the_pod(content)
+            )
             loaded.set_resources_override(_resources_override(resources))
             if default_image_id and not any(_has_image(option) for option in loaded.resources):
                 loaded.set_resources_override({"image_id": default_image_id})
@@ -287,6 +290,13 @@ def _resources_override(resources: dict[str, Any]) -> dict[str, Any]:
         override["cloud"] = registry.CLOUD_REGISTRY.from_str(where.cloud)
         override["region"], override["zone"] = where.region, where.zone
     return override
+
+
+def _secrets_of_the_pod(task: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the values of the secrets that the task only names, from the pod's environment."""
+    secrets = task.get("secrets") or []
+    names = [name for name, value in secrets.items() if value is None] if isinstance(secrets, dict) else secrets
+    return [(str(name), os.environ[str(name)]) for name in names if str(name) in os.environ]
 
 
 def _has_image(resources: sky.Resources) -> bool:

@@ -114,9 +114,9 @@ def owner_of(home: Path, cluster_name: str) -> Owner | None:
     """Return who made a cluster, or None if nobody recorded it."""
     try:
         record = json.loads((home / ".sky" / "k8s_sky" / "owners" / f"{cluster_name}.json").read_text())
-    except (FileNotFoundError, ValueError):
+        return Owner(**{field.name: record[field.name] for field in dataclasses.fields(Owner)})
+    except (FileNotFoundError, ValueError, KeyError):
         return None
-    return Owner(**{field.name: record[field.name] for field in dataclasses.fields(Owner)})
 
 
 def keep_whole(home: Path, name: str, text: str) -> str | None:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 import pytest
-from local_airflow import LocalAirflow, without_noise
+from local_airflow import Kubectl, LocalAirflow, without_noise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DAG_ID = "e2e_one_cluster"
 
 
+TOKEN = "e2e-token-of-20-char"
+
+
 @pytest.fixture(scope="module")
-def run_id(airflow: LocalAirflow) -> str:
+def run_id(airflow: LocalAirflow, kubectl: Kubectl) -> Iterator[str]:
+    kubectl("delete", "secret", "e2e-token", "--ignore-not-found")
+    kubectl("create", "secret", "generic", "e2e-token", f"--from-literal=E2E_TOKEN={TOKEN}")
     run_id = airflow.trigger(DAG_ID)
     airflow.wait_for_run(DAG_ID, run_id)
-    return run_id
+    yield run_id
+    kubectl("delete", "secret", "e2e-token")
 
 
 def test_a_deferred_launch_of_a_yaml_beside_the_dag_succeeds(airflow: LocalAirflow, run_id: str) -> None:
@@ -46,6 +58,14 @@ def test_a_deferred_job_succeeds_and_its_log_is_whole(airflow: LocalAirflow, run
     log = airflow.log(DAG_ID, run_id, "deferred")
     assert [number for number in range(1, 6) if f"line {number} of 5" in log] == [1, 2, 3, 4, 5]
     assert airflow.xcom(DAG_ID, run_id, "deferred") == airflow.xcom(DAG_ID, run_id, "launch")
+
+
+def test_a_secret_reaches_the_job_by_reference_and_is_shown_nowhere(airflow: LocalAirflow, run_id: str) -> None:
+    log = airflow.log(DAG_ID, run_id, "secret")
+    assert "the token is ***" in log
+    assert f"it has {len(TOKEN)} letters" in log
+    shown = [log, airflow.task(DAG_ID, run_id, "secret"), airflow.xcom(DAG_ID, run_id, "secret", "result")]
+    assert TOKEN not in json.dumps(shown)
 
 
 def test_a_refreshed_status_names_the_cluster(airflow: LocalAirflow, run_id: str) -> None:

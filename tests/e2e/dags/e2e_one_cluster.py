@@ -41,9 +41,18 @@ with DAG(
         sky_task_yaml={"run": "for i in 1 2 3 4 5; do echo line $i of 5; sleep 3; done"},
         deferrable=True,
     )
+    secret = SkyExecOperator(
+        task_id="secret",
+        cluster_name=launch.output,
+        sky_task_yaml={
+            "secrets": ["E2E_TOKEN"],
+            "run": 'echo "the token is $E2E_TOKEN"; echo "it has ${#E2E_TOKEN} letters"',
+        },
+        credentials=[{"secret": "e2e-token", "env": True}],
+    )
     many = SkyStatusOperator(task_id="status_of_many", cluster_names=[launch.output], refresh=True)
     down = SkyDownOperator(task_id="down", cluster_name=launch.output, deferrable=True)
     down_again = SkyDownOperator(task_id="down_again", cluster_name=launch.output)
 
     down.as_teardown(setups=launch.as_setup())
-    [exits_3, exits_3_fast, deferred, many] >> down >> down_again.as_teardown()
+    [exits_3, exits_3_fast, deferred, secret, many] >> down >> down_again.as_teardown()

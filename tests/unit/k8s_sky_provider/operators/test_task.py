@@ -17,7 +17,8 @@ TASK = {
     "name": "train",
     "num_nodes": 2,
     "resources": {"cpus": "2+", "memory": 8, "accelerators": {"A100": 4}, "use_spot": True, "any_of": [{}]},
-    "envs": {"EPOCHS": 3},
+    "envs": {"EPOCHS": "3"},
+    "secrets": {"TOKEN": None},
     "setup": "pip install torch",
     "run": "python train.py",
 }
@@ -80,6 +81,25 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(task: dict[Any, Any]
 def test_a_value_of_a_wrong_type_is_named_with_the_right_one(task: object, message: str) -> None:
     with pytest.raises(SkyRequestError, match=re.escape(message)):
         check_task(task, "task.yaml")
+
+
+def test_values_of_the_environment_become_text_as_skypilot_makes_them(tmp_path: Path) -> None:
+    (tmp_path / "task.yaml").write_text("envs: {EPOCHS: 3, DAY: 2026-01-01, FAST: true, LATER: }")
+    read = read_task("task.yaml", tmp_path)
+    assert isinstance(read, dict)
+    assert read["envs"] == {"EPOCHS": "3", "DAY": "2026-01-01", "FAST": "True", "LATER": None}
+
+
+def test_the_value_of_a_secret_is_refused_without_being_shown() -> None:
+    with pytest.raises(SkyRequestError, match=r"secrets\.TOKEN has its value in the task") as refused:
+        check_task({"secrets": {"TOKEN": "hunter2-hunter2"}}, "task.yaml")
+    assert "hunter2" not in str(refused.value)
+    assert check_task({"secrets": ["TOKEN"]}, "task.yaml") == {"secrets": ["TOKEN"]}
+
+
+def test_a_value_that_json_does_not_know_is_named() -> None:
+    with pytest.raises(SkyRequestError, match=r"task\.yaml: inputs has a value that cannot be sent to the pod: \{1\}"):
+        check_task({"inputs": {"s3://data": {1}}}, "task.yaml")
 
 
 @pytest.mark.parametrize("template", ["{{ params.nodes }}", "{% if true %}2{% endif %}"])

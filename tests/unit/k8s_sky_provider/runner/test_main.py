@@ -153,16 +153,31 @@ class TestProcess:
         assert (result.error, result.reason) == (error, f"{error}: what is this")
         assert "Traceback (most recent call last):" in result.log_tail
 
-    def test_an_image_without_skypilot_ends_with_70_and_says_so(self, tmp_path: Path) -> None:
+    def test_an_image_without_skypilot_is_a_wrong_deployment(self, tmp_path: Path) -> None:
+        result = run_action([STATUS], home=tmp_path)
+        assert result.exit_code == ExitCode.DEPLOYMENT_WRONG
+        assert result.reason.startswith("the image's SkyPilot cannot be used: No module named 'sky")
+
+    def test_sigterm_counts_even_where_skypilot_swallows_it(self, tmp_path: Path) -> None:
         process = Process(
             tmp_path,
-            STATUS,
+            ask("exec", EXEC, on_cancel=OnCancel.CANCEL),
             methods="""
-            def __init__(self):
-                raise ModuleNotFoundError("No module named 'sky'")
+            def follow_job(self, *_):
+                print("at work")
+                try:
+                    time.sleep(60)
+                except BaseException:
+                    return "SUCCEEDED"
             """,
         )
-        assert process.end().reason == "ModuleNotFoundError: No module named 'sky'"
+        process.read_until("at work")
+        process.process.terminate()
+        result = process.end()
+        assert (result.exit_code, result.reason) == (
+            ExitCode.CANCELLED,
+            "Cancelled: job 7 on cluster demo was cancelled",
+        )
 
     def test_sigterm_cancels_the_job_and_ends_with_143(self, tmp_path: Path) -> None:
         process = Process(

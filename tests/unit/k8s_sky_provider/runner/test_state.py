@@ -237,7 +237,7 @@ class TestOwner:
         assert state.owner_of(home, "demo") == OWNER
         assert json.loads(record.read_text())["cluster_name"] == "demo"
 
-    @pytest.mark.parametrize("text", [None, "", "{"], ids=["no record", "empty", "half a record"])
+    @pytest.mark.parametrize("text", [None, "", "{", "{}"], ids=["no record", "empty", "half a record", "lacks fields"])
     def test_without_a_record_it_is_not_known(self, text: str | None, home: Path) -> None:
         state.record_owner(home, "other", OWNER)
         if text is not None:
