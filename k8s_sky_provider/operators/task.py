@@ -70,7 +70,6 @@ RESOURCES_KEYS: dict[str, tuple[type, ...]] = {
     "accelerator_args": (dict,),
     "image_id": (str, dict),
     "autostop": (bool, int, str, dict),
-    "hooks": (list,),
     "priority": (int,),
     "priority_class": (str,),
     "accelerators": (str, dict, list),
