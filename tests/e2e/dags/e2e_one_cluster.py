@@ -46,7 +46,7 @@ with DAG(
         cluster_name=launch.output,
         sky_task_yaml={
             "secrets": ["E2E_TOKEN"],
-            "run": 'echo "the token is $E2E_TOKEN"; echo "it has ${#E2E_TOKEN} letters"',
+            "run": 'echo "the token is $E2E_TOKEN"; echo "it has $(printf %s "$E2E_TOKEN" | wc -c) letters"',
         },
         credentials=[{"secret": "e2e-token", "env": True}],
     )
