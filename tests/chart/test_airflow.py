@@ -301,7 +301,7 @@ def test_extra_environment_replaces_the_charts() -> None:
 
 
 def test_airflow_knows_every_setting() -> None:
-    ProvidersManager().initialize_providers_configuration()  # type: ignore[no-untyped-call]
+    ProvidersManager().initialize_providers_configuration()  # type: ignore[no-untyped-call]  # Airflow has no types here
     for name in environment(airflow_containers(render(AIRFLOW))["scheduler"]):
         if name.startswith("AIRFLOW__"):
             _, section, option = name.split("__")

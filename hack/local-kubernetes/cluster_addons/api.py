@@ -51,7 +51,7 @@ class Api:
         headers = {"Content-Type": "application/json"}
         url = self.server + path
         request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - always our https server
-        response: http.client.HTTPResponse = urllib.request.urlopen(  # noqa: S310
+        response: http.client.HTTPResponse = urllib.request.urlopen(  # noqa: S310 - as above
             request, context=self.context, timeout=WATCH_SECONDS + 30
         )
         return response

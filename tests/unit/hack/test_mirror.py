@@ -36,7 +36,7 @@ def test_it_holds_what_is_listed_added_and_not_deleted() -> None:
         [{"type": "ADDED", "object": service("new", "11")}],
         [{"type": "DELETED", "object": service("old", "12")}, FORGOTTEN],
     )
-    mirror = api.Mirror(fake, "/api/v1/services")  # type: ignore[arg-type]
+    mirror = api.Mirror(fake, "/api/v1/services")  # type: ignore[arg-type]  # a fake
     mirror._follow()
     assert list(mirror.objects) == [("demo", "new")]
     assert fake.versions == ["10", "11"]
@@ -51,7 +51,7 @@ def test_what_failed_once_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> Non
         if len(told) == 1:
             raise ConnectionError
 
-    mirror = api.Mirror(FakeApi([FORGOTTEN]), "/api/v1/services", fails_first)  # type: ignore[arg-type]
+    mirror = api.Mirror(FakeApi([FORGOTTEN]), "/api/v1/services", fails_first)  # type: ignore[arg-type]  # a fake
     mirror._follow()
     mirror._follow()
     assert told == ["old", "old"]

@@ -63,7 +63,7 @@ def changed(original: dict[str, Any], path: str, value: object) -> dict[str, Any
 
 
 def provisioner(api: FakeApi, directory: pathlib.Path) -> volumes.Provisioner:
-    return volumes.Provisioner(api, "the-node", directory)  # type: ignore[arg-type]
+    return volumes.Provisioner(api, "the-node", directory)  # type: ignore[arg-type]  # a fake
 
 
 def test_a_pending_claim_gets_a_local_volume_on_the_node(tmp_path: pathlib.Path) -> None:

@@ -213,7 +213,7 @@ class TestPod:
                 volumes=[k8s.V1Volume(name="cache", empty_dir=k8s.V1EmptyDirVolumeSource())],
                 volume_mounts=[k8s.V1VolumeMount(name="cache", mount_path="/cache")],
                 env_vars={"PROXY": "http://{{ params.who }}"},
-                secrets=[Secret("env", "TOKEN", "tokens", "token")],  # type: ignore[no-untyped-call]
+                secrets=[Secret("env", "TOKEN", "tokens", "token")],  # type: ignore[no-untyped-call]  # Airflow has none
                 labels={"team": "a"},
                 annotations={"note": "b"},
             ),
