@@ -114,6 +114,22 @@ class Owner:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskOverrides:
+    """What an operator's arguments say over the task YAML, as the options of SkyPilot's command line do.
+
+    :param resources: keys of the task's ``resources`` -> value
+    :param default_image_id: image of the nodes if neither the task nor ``resources`` names one
+    :param num_nodes: number of nodes
+    :param envs: environment variables, over those of the task
+    """
+
+    resources: dict[str, JsonValue] = dataclasses.field(default_factory=dict)
+    default_image_id: str | None = None
+    num_nodes: int | None = None
+    envs: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SkyRequest:
     """One action for the runner.
 

@@ -26,7 +26,15 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": "SkyPilot", "external-doc-url": "https://docs.skypilot.co/", "tags": ["service"]}
         ],
-        "operators": [{"integration-name": "SkyPilot", "python-modules": ["k8s_sky_provider.operators.cluster"]}],
+        "operators": [
+            {
+                "integration-name": "SkyPilot",
+                "python-modules": [
+                    "k8s_sky_provider.operators.cluster",
+                    "k8s_sky_provider.operators.launch",
+                ],
+            }
+        ],
         "config": {
             "skypilot": {
                 "description": "Defaults of the Sky operators; an operator's own argument beats them.",

@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from k8s_sky_provider.operators.base import SkyBaseOperator
-    from k8s_sky_provider.operators.cluster import (
-        SkyDownOperator,
-        SkyExecOperator,
-        SkyLaunchOperator,
-        SkyStatusOperator,
-    )
+    from k8s_sky_provider.operators.cluster import SkyDownOperator, SkyStatusOperator
+    from k8s_sky_provider.operators.launch import SkyExecOperator, SkyLaunchOperator
 
 _MODULES = {
     "SkyBaseOperator": "base",
     "SkyDownOperator": "cluster",
-    "SkyExecOperator": "cluster",
-    "SkyLaunchOperator": "cluster",
+    "SkyExecOperator": "launch",
+    "SkyLaunchOperator": "launch",
     "SkyStatusOperator": "cluster",
 }
 
-__all__ = ["SkyBaseOperator", "SkyDownOperator", "SkyExecOperator", "SkyLaunchOperator", "SkyStatusOperator"]
+__all__ = [
+    "SkyBaseOperator",
+    "SkyDownOperator",
+    "SkyExecOperator",
+    "SkyLaunchOperator",
+    "SkyStatusOperator",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -164,7 +164,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         What the pod template, the full pod spec or an argument already has under the same volume name,
         mount path or variable name stays as it is.
         """
-        workspace = self.workspace()
+        workspace = self.resolve_workspace()
         template = self._template_pod()
         base = _first_container(template)
 
@@ -257,7 +257,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         self.do_xcom_push = self.push_return_value
         return self._result.return_value
 
-    def workspace(self) -> Workspace:
+    def resolve_workspace(self) -> Workspace:
         """Return where the pod runs and what it mounts: the operator's arguments over the ``[skypilot]`` options."""
         base = _first_container(self._template_pod())
         return Workspace.resolve(
@@ -273,7 +273,7 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def request_owner(self, context: Context | None) -> Owner:
         """Return the task instance that asks; without a context (a dry run) it has no names."""
-        deployment = self.workspace().deployment
+        deployment = self.resolve_workspace().deployment
         if context is None:
             return Owner(deployment=deployment, dag_id="", run_id="", task_id="")
         ti = context["ti"]
@@ -287,7 +287,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         )
 
     def _build_request(self, context: Context | None) -> SkyRequest:
-        workspace = self.workspace()
+        workspace = self.resolve_workspace()
         on_cancel = OnCancel(self.on_cancel) if self.on_cancel else self.default_on_cancel
         request = SkyRequest(
             action=self.action,

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from k8s_sky_provider.runner.engine_interface import Engine
+
 _told_to_stop = threading.Event()
 
 TERMINATION_LOG = Path("/dev/termination-log")
 
 
-def _sky_engine() -> actions.Engine:
+def _sky_engine() -> Engine:
     # Late, because the import takes seconds: what can be checked without SkyPilot is checked first.
     try:
         from k8s_sky_provider.runner.engine import SkyEngine
@@ -39,9 +41,7 @@ def _sky_engine() -> actions.Engine:
     return SkyEngine()
 
 
-def run_action(
-    arguments: list[str], *, home: Path, make_engine: Callable[[], actions.Engine] = _sky_engine
-) -> SkyResult:
+def run_action(arguments: list[str], *, home: Path, make_engine: Callable[[], Engine] = _sky_engine) -> SkyResult:
     """Run the action of a request and return its result, whatever happens on the way.
 
     :param arguments: the request as JSON, and nothing else
@@ -65,7 +65,7 @@ def run_action(
     return result.cut_to_fit(state.keep_whole(home, name[-200:], result.to_json()))
 
 
-def _run(request: SkyRequest, home: Path, make_engine: Callable[[], actions.Engine]) -> SkyResult:
+def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine]) -> SkyResult:
     print(f"k8s_sky_provider {k8s_sky_provider.__version__}: {request.action}")
     action = actions.ACTIONS.get(request.action)
     run: actions.Run | None = None

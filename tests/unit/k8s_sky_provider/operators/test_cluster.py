@@ -21,7 +21,7 @@ from k8s_sky_provider.operators import (
     SkyStatusOperator,
 )
 from k8s_sky_provider.operators.base import cluster_name_for
-from k8s_sky_provider.protocol import OnCancel, Owner
+from k8s_sky_provider.protocol import OnCancel, Owner, TaskOverrides
 from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
 
 if TYPE_CHECKING:
@@ -59,10 +59,7 @@ class TestArguments:
         assert arguments_of(make_launch(cluster_name="demo")) == {
             "task": TASK,
             "cluster_name": "demo",
-            "resources": {},
-            "default_image_id": None,
-            "num_nodes": None,
-            "envs": {},
+            "overrides": dataclasses.asdict(TaskOverrides()),
             "auto_down": True,
             "idle_minutes_to_autostop": 60,
             "down": True,
@@ -87,12 +84,11 @@ class TestArguments:
         ids=str,
     )
     def test_launch_asks_for_resources(self, arguments: dict[str, Any], expected: dict[str, Any]) -> None:
-        assert arguments_of(make_launch(**arguments))["resources"] == expected
+        assert arguments_of(make_launch(**arguments))["overrides"]["resources"] == expected
 
     @pytest.mark.parametrize(
         ("name", "value"),
         [
-            ("num_nodes", 3),
             ("auto_down", False),
             ("idle_minutes_to_autostop", -1),
             ("idle_minutes_to_autostop", 5),
@@ -103,22 +99,32 @@ class TestArguments:
     def test_launch_passes_on(self, name: str, value: object) -> None:
         assert arguments_of(make_launch(**{name: value}))[name] == value
 
+    def test_launch_overrides_the_number_of_nodes(self) -> None:
+        assert arguments_of(make_launch(num_nodes=3))["overrides"]["num_nodes"] == 3
+
     def test_launch_names_the_deployments_image_for_nodes_as_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__SKYPILOT__DEFAULT_IMAGE_ID", "docker:nodes")
-        assert arguments_of(make_launch())["default_image_id"] == "docker:nodes"
+        assert arguments_of(make_launch())["overrides"]["default_image_id"] == "docker:nodes"
 
     def test_launch_without_a_name_uses_one_of_the_task_instance(self) -> None:
         name = arguments_of(make_launch(), TaskInstance(task_id="launch"))["cluster_name"]
         assert name == cluster_name_for(dataclasses.replace(OWNER, dag_id="dag", run_id="manual__2026-01-01"))
 
     def test_values_of_envs_become_text(self) -> None:
-        assert arguments_of(make_launch(envs={"EPOCHS": 3, "EMPTY": ""}))["envs"] == {"EPOCHS": "3", "EMPTY": ""}
+        assert arguments_of(make_launch(envs={"EPOCHS": 3, "EMPTY": ""}))["overrides"]["envs"] == {
+            "EPOCHS": "3",
+            "EMPTY": "",
+        }
 
     def test_exec(self) -> None:
         operator = SkyExecOperator(
             task_id="exec", dag=make_dag(), cluster_name="demo", sky_task_yaml="~/task.yaml", envs={"A": "1"}
         )
-        assert arguments_of(operator) == {"task": "~/task.yaml", "cluster_name": "demo", "envs": {"A": "1"}}
+        assert arguments_of(operator) == {
+            "task": "~/task.yaml",
+            "cluster_name": "demo",
+            "overrides": dataclasses.asdict(TaskOverrides(envs={"A": "1"})),
+        }
         assert operator.default_on_cancel is OnCancel.CANCEL
 
     @pytest.mark.parametrize("purge", [False, True])
@@ -145,7 +151,7 @@ class TestArguments:
     ) -> None:
         run_task(lambda: kind(task_id="task", dag=make_dag(), **arguments), kubernetes)
         assert kubernetes.request.action == kind.action
-        assert kind.__name__ == f"Sky{kind.action.title()}Operator"
+        assert kind.__name__ == f"Sky{kind.action.title().replace('_', '')}Operator"
 
 
 class TestWrongArguments:
@@ -255,12 +261,12 @@ class TestTemplates:
         )
         assert arguments["cluster_name"] == "demo-task"
         assert arguments["task"] == {"run": "echo Zoë", "resources": {"ports": ["-1"]}}
-        assert arguments["resources"] == {
+        assert arguments["overrides"]["resources"] == {
             "infra": "aws/us-east-1",
             "accelerators": "A100:4",
             "image_id": "docker:Zoë",
         }
-        assert arguments["envs"] == {"WHO": "Zoë"}
+        assert arguments["overrides"]["envs"] == {"WHO": "Zoë"}
 
     @pytest.mark.parametrize("name", ["{{ params.name }}", "{% if true %}demo{% endif %}"])
     def test_a_name_that_is_still_to_be_rendered_is_not_refused(self, name: str) -> None:

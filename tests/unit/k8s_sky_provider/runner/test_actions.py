@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest
+from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest, TaskOverrides
 from k8s_sky_provider.runner import actions, state
 from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
@@ -16,23 +16,25 @@ from unit.k8s_sky_provider.fake_engine import JOB_ID, FakeEngine
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from k8s_sky_provider.runner.actions import Engine
+    from k8s_sky_provider.runner.engine_interface import Engine
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="launch")
 STRANGER = Owner(deployment="airflow", dag_id="other", run_id="run", task_id="launch")
 LAUNCH: dict[str, Any] = {
     "task": {"run": "echo"},
     "cluster_name": "demo",
-    "resources": {"cpus": "2+"},
-    "default_image_id": "docker:nodes",
-    "num_nodes": 2,
-    "envs": {"A": "1"},
+    "overrides": {
+        "resources": {"cpus": "2+"},
+        "default_image_id": "docker:nodes",
+        "num_nodes": 2,
+        "envs": {"A": "1"},
+    },
     "auto_down": True,
     "idle_minutes_to_autostop": 60,
     "down": True,
     "retry_until_up": False,
 }
-EXEC: dict[str, Any] = {"task": "~/task.yaml", "cluster_name": "demo", "envs": {}}
+EXEC: dict[str, Any] = {"task": "~/task.yaml", "cluster_name": "demo", "overrides": {}}
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +70,7 @@ class TestLaunch:
     def test_it_hands_everything_to_skypilot(self, home: Path) -> None:
         engine = FakeEngine()
         launch(home, engine)
-        names = ("task", "resources", "default_image_id", "num_nodes", "envs")
-        assert engine.tasks == [{name: LAUNCH[name] for name in names}]
+        assert engine.tasks == [(LAUNCH["task"], TaskOverrides(**LAUNCH["overrides"]))]
 
     @pytest.mark.parametrize(
         ("arguments", "minutes", "down"),

@@ -1,60 +1,34 @@
-"""A SkyPilot in memory: the one thing that the runner's tests fake.
-
-:class:`FakeEngine` implements ``k8s_sky_provider.runner.actions.Engine``. It has clusters and jobs; a
-launch makes a cluster and a job, which has the status :attr:`FakeEngine.job_ends_as`.
-
-* :attr:`FakeEngine.failures` maps a method's name to the errors that its next calls raise.
-* :attr:`FakeEngine.told_to_stop_in` names a method: SIGTERM arrives when it is under way.
-* :attr:`FakeEngine.calls` has what was done, in order, as text: ``down sky-demo``.
-"""
+"""Tasks, clusters and their jobs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
+from unit.k8s_sky_provider.fake_engine.recorder import Recorder
 
 if TYPE_CHECKING:
-    from k8s_sky_provider.protocol import JsonValue
+    from k8s_sky_provider.protocol import JsonValue, TaskOverrides
 
 JOB_ID = 7
 
 
-class FakeEngine:
-    """See the top of this file."""
+class FakeClusters(Recorder):
+    """Clusters by name; a launch makes one and a job, which ends as :attr:`job_ends_as`."""
 
     def __init__(self, *clusters: str, gone: tuple[str, ...] = ()) -> None:
+        super().__init__()
         self.clusters = set(clusters)
         self.history = {*clusters, *gone}
         self.job_ends_as = "SUCCEEDED"
         self.exit_codes: list[int] = []
         self.has_commands = True
-        self.failures: dict[str, list[ActionFailedError]] = {}
-        self.told_to_stop_in: str | None = None
-        self.calls: list[str] = []
-        self.tasks: list[dict[str, Any]] = []
+        self.tasks: list[tuple[str | dict[str, Any], TaskOverrides]] = []
         self.launches: list[dict[str, Any]] = []
 
-    def load_task(
-        self,
-        task: str | dict[str, Any],
-        *,
-        resources: dict[str, Any],
-        default_image_id: str | None,
-        num_nodes: int | None,
-        envs: dict[str, str],
-    ) -> dict[str, Any]:
-        loaded = {
-            "task": task,
-            "resources": resources,
-            "default_image_id": default_image_id,
-            "num_nodes": num_nodes,
-            "envs": envs,
-        }
-        self.tasks.append(loaded)
+    def load_task(self, task: str | dict[str, Any], overrides: TaskOverrides) -> str | dict[str, Any]:
+        self.tasks.append((task, overrides))
         self._do("load_task")
-        return loaded
+        return task
 
     def cluster_exists(self, cluster_name: str) -> bool:
         return cluster_name in self.clusters
@@ -103,14 +77,3 @@ class FakeEngine:
         self._do("status", *(["refresh"] if refresh else []))
         shown = self.clusters if cluster_names is None else self.clusters & set(cluster_names)
         return [{"name": name, "status": "UP"} for name in sorted(shown)]
-
-    def fail(self, method: str, *, times: int = 1, exit_code: ExitCode = ExitCode.TRY_AGAIN) -> None:
-        """Let the next calls of a method fail."""
-        self.failures[method] = [ActionFailedError(exit_code, f"{method} failed", "FakeError")] * times
-
-    def _do(self, method: str, *arguments: object) -> None:
-        self.calls.append(" ".join(map(str, (method, *arguments))))
-        if self.told_to_stop_in == method:
-            raise CancelledActionError
-        if self.failures.get(method):
-            raise self.failures[method].pop(0)

@@ -1,0 +1,23 @@
+"""One function for each action: arguments in, :class:`Outcome` out.
+
+They know what an action means for its task and nothing of SkyPilot's insides: those are the
+engine's. Tests of the actions fake the engine, and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8s_sky_provider.runner.actions import cluster, launch
+from k8s_sky_provider.runner.actions.run import Outcome, Run, cancel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ACTIONS", "Outcome", "Run", "cancel"]
+
+ACTIONS: dict[str, Callable[[Run], Outcome]] = {
+    **launch.ACTIONS,
+    **cluster.ACTIONS,
+}
+"""Name in the request -> function."""

@@ -1,0 +1,57 @@
+"""An action under way, how it ends, and how it is undone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from k8s_sky_provider.protocol import ExitCode, JsonValue, OnCancel, SkyRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from k8s_sky_provider.runner.engine_interface import Engine
+
+
+@dataclasses.dataclass(kw_only=True)
+class Run:
+    """One action under way: what was asked, and how far it came.
+
+    :param request: what was asked
+    :param engine: SkyPilot
+    :param home: the home directory, with SkyPilot's state
+    :param cluster_name: the cluster that is worked on, once it is known
+    :param job_id: the job that was submitted or is followed, once it is known
+    :param undo: set by the action as soon as there is something to undo: does what ``on_cancel`` wishes and
+        returns what was done, in words
+    """
+
+    request: SkyRequest
+    engine: Engine
+    home: Path
+    cluster_name: str | None = None
+    job_id: int | None = None
+    undo: Callable[[OnCancel], str] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an action ended; the fields are those of :class:`k8s_sky_provider.protocol.SkyResult`."""
+
+    return_value: JsonValue = None
+    exit_code: ExitCode = ExitCode.OK
+    reason: str = ""
+    job_status: str | None = None
+    job_exit_codes: list[int] = dataclasses.field(default_factory=list)
+
+
+def cancel(run: Run) -> str:
+    """Undo a run that was told to stop, as its request says; return what was done, in words.
+
+    :raises ActionFailedError: if it could not be undone
+    """
+    wish = run.request.on_cancel
+    if run.undo is None or wish is None or wish is OnCancel.LEAVE:
+        return "nothing was undone"
+    return run.undo(wish)

@@ -1,0 +1,33 @@
+"""The only package that imports ``sky``: it calls SkyPilot in this process, without an API server.
+
+SkyPilot has no official switch for that; what it needs is noted where it is done. A SkyPilot error
+becomes an :class:`ActionFailedError` with the exit code of the design, a warning or a spinner does not.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from sky import global_user_state, models
+from sky.utils import annotations as sky_annotations
+
+from k8s_sky_provider.runner.engine.cluster_jobs import SkyClusterJobs
+from k8s_sky_provider.runner.engine.clusters import SkyClusters
+from k8s_sky_provider.runner.engine.tasks import SkyTasks
+
+
+class SkyEngine(SkyTasks, SkyClusters, SkyClusterJobs):
+    """SkyPilot's functions, as the actions need them; see :class:`k8s_sky_provider.runner.engine_interface.Engine`."""
+
+    def __init__(self) -> None:
+        # Otherwise spinners print encoded lines that only SkyPilot's own client understands.
+        sky_annotations.is_on_api_server = False
+        for handler in logging.getLogger("sky").handlers:
+            handler.addFilter(_is_worth_showing)
+        # Normally the API server does it; without it core.status() returns no clusters at all.
+        global_user_state.add_or_update_user(models.User.get_current_user())
+
+
+def _is_worth_showing(record: logging.LogRecord) -> bool:
+    """Drop what Kubernetes before 1.24 answers to a deletion of many services; SkyPilot then deletes one by one."""
+    return "MethodNotAllowed" not in record.getMessage()
