@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 import re
 from pathlib import PurePosixPath
@@ -15,7 +16,7 @@ from k8s_sky_provider.exceptions import SkyDeploymentError
 from k8s_sky_provider.protocol import SECRETS_DIRECTORY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 HOME = PurePosixPath("/home/sky")
 """The same in every pod: SkyPilot stores absolute paths of keys in its database."""
@@ -35,44 +36,105 @@ POD_LOCAL_DIRECTORIES = {"sky-api-server": HOME / ".sky" / "api_server"}
 """Volume name -> a place that pods must not share: SkyPilot wipes it whenever an API server starts."""
 
 RUNNER_USER_ID = 1000
+RESOURCES = frozenset(
+    {
+        *("infra", "accelerators", "cpus", "memory", "instance_type", "use_spot"),
+        *("disk_size", "disk_tier", "network_tier", "image_id", "labels"),
+    }
+)
+"""The keys of a task's resources that can have a default; other keys are those of one task."""
+
 DEPLOYMENT_LABEL = "k8s-sky/deployment"
 _DEPLOYMENT_PATTERN = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,46}[a-zA-Z0-9])?")
 
 
+DATABASE_DIRECTORY = f"{SECRETS_DIRECTORY}/sky-database"
+"""Where the pod mounts the key with the database's URI, so that the runner finds it missing and masks it in logs."""
+
+
+class StateMode(enum.StrEnum):
+    """Where SkyPilot's state lives."""
+
+    VOLUME = "volume"
+    DATABASE = "database"
+    API_SERVER = "api_server"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Credential:
-    """A reference to a Kubernetes Secret that holds cloud credentials.
+class SecretKey:
+    """A reference to one key of a Kubernetes Secret.
 
     :param secret: name of the Secret
-    :param path: directory, relative to the home directory, in which its keys become files (``.aws``)
-    :param env: whether its keys become environment variables instead
+    :param key: the key in it
     """
 
     secret: str
-    path: str | None = None
-    env: bool = False
+    key: str
 
     @classmethod
-    def parse(cls, data: Any) -> Credential:
+    def parse(cls, text: Any, where: str) -> SecretKey:
+        """Read ``name/key``.
+
+        :param where: what the error calls the setting
+        :raises SkyDeploymentError: if it is anything else
+        """
+        if not isinstance(text, str) or not re.fullmatch(r"[-.a-z0-9]+/[-._a-zA-Z0-9]+", text):
+            raise SkyDeploymentError(
+                f"{where}: {text!r} is no reference to a Secret; write its name and the key, as sky-database/uri"
+            )
+        secret, _, key = text.partition("/")
+        return cls(secret=secret, key=key)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Credential:
+    """Cloud credentials: a reference to a Kubernetes Secret, or to an Airflow connection.
+
+    :param secret: name of the Secret
+    :param path: directory, relative to the home directory, in which the Secret's keys become files (``.aws``)
+    :param env: whether the Secret's keys become environment variables instead
+    :param connection: id of the Airflow connection, instead of ``secret``
+    :param cloud: the connection's cloud, where its type does not say it (:mod:`k8s_sky_provider.credentials`)
+    """
+
+    secret: str = ""
+    path: str | None = None
+    env: bool = False
+    connection: str | None = None
+    cloud: str | None = None
+
+    @classmethod
+    def parse(cls, data: Any, where: str = "credentials") -> Credential:
         """Read one entry of ``credentials``.
 
-        :raises SkyDeploymentError: if it is not ``{"secret": ..., "path": ...}`` or ``{"secret": ..., "env": true}``
+        :param where: what the error calls the setting
+        :raises SkyDeploymentError: if it is not ``{"secret": ..., "path": ...}``, ``{"secret": ..., "env": true}``
+            or ``{"connection": ...}``
         """
-        example = '{"secret": "aws-credentials", "path": ".aws"} or {"secret": "lambda-key", "env": true}'
+        example = (
+            '{"secret": "aws-credentials", "path": ".aws"}, {"secret": "lambda-key", "env": true} '
+            'or {"connection": "aws_default"}'
+        )
         if isinstance(data, Credential):
             return data
+        if isinstance(data, dict) and "connection" in data:
+            if set(data) - {"connection", "cloud"} or not all(isinstance(v, str) and v for v in data.values()):
+                raise SkyDeploymentError(
+                    f"{where}: connection {data['connection']!r} takes no more than a cloud; an entry is {example}"
+                )
+            return cls(**data)
         if not isinstance(data, dict) or not isinstance(data.get("secret"), str) or not data["secret"]:
-            raise SkyDeploymentError(f"credentials: {data!r} names no Secret; an entry is {example}")
+            raise SkyDeploymentError(f"{where}: {data!r} names no Secret; an entry is {example}")
         if set(data) - {"secret", "path", "env"} or ("path" in data) == bool(data.get("env")):
             raise SkyDeploymentError(
-                f"credentials: Secret {data['secret']!r} needs either path or env; an entry is {example}"
+                f"{where}: Secret {data['secret']!r} needs either path or env; an entry is {example}"
             )
         path = data.get("path")
         if path is not None and (
             not isinstance(path, str) or not path or path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts
         ):
             raise SkyDeploymentError(
-                f"credentials: path {path!r} of Secret {data['secret']!r} must lie below the home, such as .aws"
+                f"{where}: path {path!r} of Secret {data['secret']!r} must lie below the home, such as .aws"
             )
         return cls(**data)
 
@@ -83,10 +145,31 @@ class Credential:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ConnectionSettings:
+    """What an Airflow connection of type ``skypilot`` says.
+
+    :param conn_id: the connection's id, for errors
+    :param values: option -> value, as text or, from hand-written JSON, as a list or dict; empty ones left out
+    """
+
+    conn_id: str
+    values: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Setting:
+    """A value and what an error calls the place that it comes from."""
+
+    value: Any
+    where: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Workspace:
     """Where a sky pod runs and what it mounts.
 
-    An argument of the operator beats the option of the same name in Airflow's ``[skypilot]`` section.
+    An argument of the operator beats the field of the same name in the SkyPilot connection, and that beats
+    the option in Airflow's ``[skypilot]`` section.
 
     :param deployment: name of this Airflow deployment: owner of its clusters in SkyPilot and a label of its pods
     :param image: SkyPilot image with the runner
@@ -94,10 +177,16 @@ class Workspace:
     :param image_pull_secrets: names of Secrets for the registry
     :param namespace: where the pods run
     :param service_account_name: ServiceAccount of the pods
-    :param volume_claim: PersistentVolumeClaim with SkyPilot's state
+    :param state_mode: where SkyPilot's state lives
+    :param volume_claim: PersistentVolumeClaim with SkyPilot's state; in ``database`` mode there may be none
+    :param database_secret: where the URI of SkyPilot's database is, in ``database`` mode
+    :param api_server_endpoint: URL of a SkyPilot API server, whose dashboard the tasks link to
+    :param api_server_token_secret: where the token for that server is
+    :param dashboard_url: URL of SkyPilot's dashboard, if it is not the API server's
     :param config_map: ConfigMap whose key ``config.yaml`` is SkyPilot's configuration
-    :param credentials: Secrets that the pods mount
+    :param credentials: Secrets and connections that the pods get files and environment from
     :param default_image_id: image of launched clusters whose task names none
+    :param default_resources: resources of launched clusters where neither argument nor task says them
     :param allow_network_file_system: trust SQLite on a network file system
     """
 
@@ -107,16 +196,23 @@ class Workspace:
     image_pull_secrets: tuple[str, ...]
     namespace: str | None
     service_account_name: str | None
-    volume_claim: str
+    state_mode: StateMode
+    volume_claim: str | None
+    database_secret: SecretKey | None
+    api_server_endpoint: str | None
+    api_server_token_secret: SecretKey | None
+    dashboard_url: str | None
     config_map: str | None
     credentials: tuple[Credential, ...]
     default_image_id: str | None
+    default_resources: Mapping[str, Any]
     allow_network_file_system: bool
 
     @classmethod
     def resolve(
         cls,
         *,
+        connection: ConnectionSettings | None = None,
         deployment: str | None = None,
         image: str | None = None,
         image_pull_policy: str | None = None,
@@ -126,45 +222,81 @@ class Workspace:
         config_map: str | None = None,
         credentials: Sequence[Any] | None = None,
     ) -> Workspace:
-        """Join the operator's arguments with the ``[skypilot]`` options.
+        """Join the operator's arguments with the connection's fields and the ``[skypilot]`` options.
 
-        :raises SkyDeploymentError: if image or volume_claim is set nowhere, or a value is malformed
+        :raises SkyDeploymentError: if something needed is set nowhere, or a value is malformed
         """
-        deployment = deployment or _option("deployment") or "airflow"
-        if not _DEPLOYMENT_PATTERN.fullmatch(deployment):
-            raise SkyDeploymentError(
-                f"deployment: {deployment!r} must have 1 to 48 letters, digits and dashes, and no dash at either end"
-            )
-        entries = _json_option("credentials") if credentials is None else credentials
-        if not isinstance(entries, (list, tuple)):
-            raise SkyDeploymentError(f"credentials: must be a list, not {entries!r}")
+
+        def text(name: str, argument: str | None = None) -> str | None:
+            return _text(_look_up(name, argument or None, connection))
+
+        def secret_key(name: str) -> SecretKey | None:
+            setting = _look_up(name, None, connection)
+            return None if setting is None else SecretKey.parse(setting.value, setting.where)
+
+        state_mode = _state_mode(_look_up("state_mode", None, connection))
+        database_secret = secret_key("database_secret")
+        if state_mode is StateMode.DATABASE and database_secret is None:
+            raise _not_set("database_secret", "the Secret and key, as name/key, with the URI of SkyPilot's PostgreSQL")
+        volume_claim = text("volume_claim", volume_claim)
+        if state_mode is StateMode.VOLUME and volume_claim is None:
+            raise _not_set("volume_claim", "the PersistentVolumeClaim with SkyPilot's state")
+        image = text("image", image)
+        if image is None:
+            raise _not_set("image", "the SkyPilot image that has the runner (see docs/images.md)")
         return cls(
-            deployment=deployment,
-            image=image or _required_option("image", "the SkyPilot image that has the runner (see docs/images.md)"),
+            deployment=_deployment(_look_up("deployment", deployment or None, connection)),
+            image=image,
             image_pull_policy=image_pull_policy or _option("image_pull_policy"),
             image_pull_secrets=tuple(
                 name.strip() for name in (_option("image_pull_secrets") or "").split(",") if name.strip()
             ),
-            namespace=namespace or _option("namespace"),
-            service_account_name=service_account_name or _option("service_account_name"),
-            volume_claim=volume_claim
-            or _required_option("volume_claim", "the PersistentVolumeClaim with SkyPilot's state"),
-            config_map=config_map or _option("config_map"),
-            credentials=tuple(Credential.parse(entry) for entry in entries),
-            default_image_id=_option("default_image_id"),
-            allow_network_file_system=conf.getboolean("skypilot", "allow_network_file_system", fallback=False),
+            namespace=text("namespace", namespace),
+            service_account_name=text("service_account_name", service_account_name),
+            state_mode=state_mode,
+            volume_claim=volume_claim,
+            database_secret=database_secret,
+            api_server_endpoint=_url(_look_up("api_server_endpoint", None, connection)),
+            api_server_token_secret=secret_key("api_server_token_secret"),
+            dashboard_url=_url(_look_up("dashboard_url", None, connection)),
+            config_map=text("config_map", config_map),
+            credentials=_credentials(_look_up("credentials", credentials, connection)),
+            default_image_id=text("default_image_id"),
+            default_resources=_default_resources(_look_up("default_resources", None, connection)),
+            # With a database, no SQLite is on the volume.
+            allow_network_file_system=state_mode is StateMode.DATABASE
+            or conf.getboolean("skypilot", "allow_network_file_system", fallback=False),
         )
+
+    @property
+    def secrets(self) -> tuple[Credential, ...]:
+        """The credentials that are Kubernetes Secrets."""
+        return tuple(credential for credential in self.credentials if credential.connection is None)
+
+    @property
+    def connections(self) -> tuple[Credential, ...]:
+        """The credentials that are Airflow connections."""
+        return tuple(credential for credential in self.credentials if credential.connection is not None)
+
+    @property
+    def dashboard(self) -> str | None:
+        """URL of SkyPilot's dashboard, without a slash at its end."""
+        if self.dashboard_url:
+            return self.dashboard_url
+        return f"{self.api_server_endpoint}/dashboard" if self.api_server_endpoint else None
+
+    @property
+    def uses_database(self) -> SecretKey | None:
+        """Where the database's URI is, in ``database`` mode; None in the others."""
+        return self.database_secret if self.state_mode is StateMode.DATABASE else None
 
     @property
     def volumes(self) -> list[k8s.V1Volume]:
         """The pod's volumes. Secrets and the ConfigMap are optional ones: the runner says clearly which is missing."""
-        volumes = [
-            k8s.V1Volume(
-                name=STATE_VOLUME,
-                persistent_volume_claim=k8s.V1PersistentVolumeClaimVolumeSource(claim_name=self.volume_claim),
-            ),
-            *(k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in POD_LOCAL_DIRECTORIES),
-        ]
+        volumes = [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in POD_LOCAL_DIRECTORIES]
+        if self.volume_claim:
+            claim = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=self.volume_claim)
+            volumes.insert(0, k8s.V1Volume(name=STATE_VOLUME, persistent_volume_claim=claim))
         if self.config_map:
             volumes.append(
                 k8s.V1Volume(
@@ -176,8 +308,20 @@ class Workspace:
                 name=f"sky-credential-{index}",
                 secret=k8s.V1SecretVolumeSource(secret_name=credential.secret, optional=True, default_mode=0o440),
             )
-            for index, credential in enumerate(self.credentials)
+            for index, credential in enumerate(self.secrets)
         )
+        if self.uses_database:
+            volumes.append(
+                k8s.V1Volume(
+                    name="sky-database",
+                    secret=k8s.V1SecretVolumeSource(
+                        secret_name=self.uses_database.secret,
+                        items=[k8s.V1KeyToPath(key=self.uses_database.key, path=self.uses_database.key)],
+                        optional=True,
+                        default_mode=0o440,
+                    ),
+                )
+            )
         return volumes
 
     @property
@@ -186,6 +330,7 @@ class Workspace:
         mounts = [
             k8s.V1VolumeMount(name=STATE_VOLUME, mount_path=str(path), sub_path=sub_path)
             for sub_path, path in STATE_DIRECTORIES.items()
+            if self.volume_claim
         ]
         mounts.extend(
             k8s.V1VolumeMount(name=name, mount_path=str(path)) for name, path in POD_LOCAL_DIRECTORIES.items()
@@ -194,14 +339,19 @@ class Workspace:
             mounts.append(k8s.V1VolumeMount(name="sky-config", mount_path=CONFIG_DIRECTORY, read_only=True))
         mounts.extend(
             k8s.V1VolumeMount(name=f"sky-credential-{index}", mount_path=credential.directory, read_only=True)
-            for index, credential in enumerate(self.credentials)
+            for index, credential in enumerate(self.secrets)
         )
+        if self.uses_database:
+            mounts.append(k8s.V1VolumeMount(name="sky-database", mount_path=DATABASE_DIRECTORY, read_only=True))
         return mounts
 
     @property
     def expected_mounts(self) -> dict[str, str]:
         """Path -> what must be mounted there, for the runner to check."""
-        expected = {credential.directory: f"Secret {credential.secret!r}" for credential in self.credentials}
+        expected = {credential.directory: f"Secret {credential.secret!r}" for credential in self.secrets}
+        if self.uses_database:
+            key, secret = self.uses_database.key, self.uses_database.secret
+            expected[f"{DATABASE_DIRECTORY}/{key}"] = f"Secret {secret!r} with the key {key!r}"
         if self.config_map:
             expected[f"{CONFIG_DIRECTORY}/{CONFIG_FILE}"] = f"key {CONFIG_FILE!r} of ConfigMap {self.config_map!r}"
         return expected
@@ -220,15 +370,28 @@ class Workspace:
             "PYTHONUNBUFFERED": "1",
         }
         if self.config_map:
-            values["SKYPILOT_GLOBAL_CONFIG"] = f"{CONFIG_DIRECTORY}/{CONFIG_FILE}"
-        return [k8s.V1EnvVar(name=name, value=value) for name, value in values.items()]
+            # With a database SkyPilot takes no other configuration from a file than that which replaces all.
+            name = "SKYPILOT_CONFIG" if self.uses_database else "SKYPILOT_GLOBAL_CONFIG"
+            values[name] = f"{CONFIG_DIRECTORY}/{CONFIG_FILE}"
+        if self.uses_database:
+            # Without it SkyPilot ignores the database.
+            values["IS_SKYPILOT_SERVER"] = "true"
+        env = [k8s.V1EnvVar(name=name, value=value) for name, value in values.items()]
+        if self.uses_database:
+            reference = k8s.V1SecretKeySelector(
+                name=self.uses_database.secret, key=self.uses_database.key, optional=True
+            )
+            env.append(
+                k8s.V1EnvVar(name="SKYPILOT_DB_CONNECTION_URI", value_from=k8s.V1EnvVarSource(secret_key_ref=reference))
+            )
+        return env
 
     @property
     def env_from(self) -> list[k8s.V1EnvFromSource]:
         """Secrets whose keys become environment variables."""
         return [
             k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=credential.secret, optional=True))
-            for credential in self.credentials
+            for credential in self.secrets
             if credential.env
         ]
 
@@ -255,21 +418,91 @@ def _option(name: str) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
-def _required_option(name: str, meaning: str) -> str:
+def _look_up(name: str, argument: Any, connection: ConnectionSettings | None) -> _Setting | None:
+    """Return the first of argument, connection and option that is set."""
+    if argument is not None:
+        return _Setting(value=argument, where=name)
+    if connection is not None and name in connection.values:
+        return _Setting(value=connection.values[name], where=f"connection {connection.conn_id!r}: {name}")
     value = _option(name)
-    if value is None:
+    return None if value is None else _Setting(value=value, where=f"[skypilot] {name}")
+
+
+def _not_set(name: str, meaning: str) -> SkyDeploymentError:
+    operator = "" if name == "database_secret" else "on the operator, in default_args, "
+    return SkyDeploymentError(
+        f"{name} is not set: {meaning}. Set it {operator}in the SkyPilot connection, "
+        f"or as {name} in the [skypilot] section of airflow.cfg (AIRFLOW__SKYPILOT__{name.upper()})"
+    )
+
+
+def _text(setting: _Setting | None) -> str | None:
+    if setting is None:
+        return None
+    if not isinstance(setting.value, str):
+        raise SkyDeploymentError(f"{setting.where}: {setting.value!r} must be text")
+    return setting.value
+
+
+def _url(setting: _Setting | None) -> str | None:
+    text = _text(setting)
+    if setting is not None and text is not None and not re.fullmatch(r"https?://[^\s/]+\S*", text):
+        raise SkyDeploymentError(f"{setting.where}: {text!r} is no URL; write it as https://sky.example.com")
+    return text.rstrip("/") if text else None
+
+
+def _deployment(setting: _Setting | None) -> str:
+    name = _text(setting)
+    if setting is None or name is None:
+        return "airflow"
+    if not _DEPLOYMENT_PATTERN.fullmatch(name):
         raise SkyDeploymentError(
-            f"{name} is not set: {meaning}. Set it on the operator, in default_args, "
-            f"or as {name} in the [skypilot] section of airflow.cfg (AIRFLOW__SKYPILOT__{name.upper()})"
+            f"{setting.where}: {name!r} must have 1 to 48 letters, digits and dashes, and no dash at either end"
         )
-    return value
+    return name
 
 
-def _json_option(name: str) -> Any:
-    value = _option(name)
-    if value is None:
-        return []
+def _state_mode(setting: _Setting | None) -> StateMode:
+    if setting is None:
+        return StateMode.VOLUME
+    if setting.value not in set(StateMode):
+        raise SkyDeploymentError(f"{setting.where}: {setting.value!r} is not one of volume, database")
+    if setting.value == StateMode.API_SERVER:
+        raise SkyDeploymentError(
+            f"{setting.where}: 'api_server' is not supported by this version; use volume or database"
+        )
+    return StateMode(setting.value)
+
+
+def _credentials(setting: _Setting | None) -> tuple[Credential, ...]:
+    if setting is None:
+        return ()
+    entries = _json(setting)
+    if not isinstance(entries, (list, tuple)):
+        raise SkyDeploymentError(f"{setting.where}: must be a list, not {entries!r}")
+    return tuple(Credential.parse(entry, setting.where) for entry in entries)
+
+
+def _default_resources(setting: _Setting | None) -> dict[str, Any]:
+    if setting is None:
+        return {}
+    resources = _json(setting)
+    if not isinstance(resources, dict):
+        raise SkyDeploymentError(
+            f'{setting.where}: must be a JSON object such as {{"infra": "aws", "cpus": "4+"}}, not {resources!r}'
+        )
+    if unknown := sorted(set(resources) - RESOURCES):
+        raise SkyDeploymentError(
+            f"{setting.where}: {', '.join(unknown)} cannot have a default; known are {', '.join(sorted(RESOURCES))}"
+        )
+    return resources
+
+
+def _json(setting: _Setting) -> Any:
+    """Return the value, decoded if it is text."""
+    if not isinstance(setting.value, str):
+        return setting.value
     try:
-        return json.loads(value)
+        return json.loads(setting.value)
     except ValueError as error:
-        raise SkyDeploymentError(f"[skypilot] {name} is not JSON: {error}") from error
+        raise SkyDeploymentError(f"{setting.where} is not JSON: {error}") from error

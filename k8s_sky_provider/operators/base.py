@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipExc
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 
+from k8s_sky_provider.credentials import read_connection
 from k8s_sky_provider.exceptions import (
     SkyCancelledError,
     SkyDeploymentError,
@@ -26,8 +27,11 @@ from k8s_sky_provider.exceptions import (
     SkyTransientError,
     error_for,
 )
+from k8s_sky_provider.hooks.skypilot import SkyPilotHook, api_message
+from k8s_sky_provider.links.skypilot import LINKS_KEY, SkyPilotDashboardLink, links_of
+from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
 from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, ProtocolError, SkyRequest, SkyResult
-from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, Credential, Workspace
+from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Credential, Workspace
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -54,11 +58,13 @@ class SkyBaseOperator(KubernetesPodOperator):
     :param on_cancel: what happens to the job and the cluster when the task is killed: ``cancel`` the job,
         ``down`` or ``stop`` the cluster, ``leave`` them (default: the class's own)
     :param fail_fast: do not retry the task when the user's job or setup fails
+    :param skypilot_conn_id: Airflow connection of type SkyPilot with the deployment's settings; the default one
+        need not exist, and None reads none (templated)
     :param deployment: name of this Airflow deployment in SkyPilot
     :param volume_claim: PersistentVolumeClaim with SkyPilot's state (templated)
     :param config_map: ConfigMap with SkyPilot's ``config.yaml`` (templated)
-    :param credentials: Secrets with cloud credentials: ``{"secret": name, "path": directory below the home}``
-        or ``{"secret": name, "env": True}``
+    :param credentials: cloud credentials, from Secrets: ``{"secret": name, "path": directory below the home}``
+        or ``{"secret": name, "env": True}``, and from Airflow connections: ``{"connection": id}``
     :param startup_timeout_seconds: how long the pod may take to start, image pull and node scale-up included
     :param startup_check_interval_seconds: how often that is looked at
     :param termination_grace_period: seconds that the pod has for ``on_cancel`` when it is killed
@@ -75,10 +81,12 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     template_fields: Sequence[str] = (
         *KubernetesPodOperator.template_fields,
+        "skypilot_conn_id",
         "volume_claim",
         "config_map",
         "service_account_name",
     )
+    operator_extra_links = (SkyPilotDashboardLink(),)
     ui_color = "#82a8dc"
 
     def __init__(
@@ -86,6 +94,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         *,
         on_cancel: str | None = None,
         fail_fast: bool = False,
+        skypilot_conn_id: str | None = SkyPilotHook.default_conn_name,
         deployment: str | None = None,
         volume_claim: str | None = None,
         config_map: str | None = None,
@@ -117,6 +126,7 @@ class SkyBaseOperator(KubernetesPodOperator):
                 Credential.parse(entry)
         self.on_cancel = on_cancel
         self.fail_fast = fail_fast
+        self.skypilot_conn_id = skypilot_conn_id
         self.deployment = deployment
         self.volume_claim = volume_claim
         self.config_map = config_map
@@ -124,6 +134,8 @@ class SkyBaseOperator(KubernetesPodOperator):
         self.push_return_value = do_xcom_push
         self._result: SkyResult | None = None
         self._event_message = ""
+        self._connection: tuple[str, ConnectionSettings | None] | None = None
+        self._connection_files: dict[str, str] = {}
 
     @property
     def default_on_cancel(self) -> OnCancel | None:
@@ -194,7 +206,10 @@ class SkyBaseOperator(KubernetesPodOperator):
             self.env_vars = [k8s.V1EnvVar(name=name, value=value) for name, value in self.env_vars.items()]
         self.env_vars = _join(self.env_vars, workspace.env, base and base.env, "name")
         self.env_from = [*self.env_from, *(source for source in workspace.env_from if source not in self.env_from)]
-        return super().build_pod_request_obj(context, **kwargs)
+        pod = super().build_pod_request_obj(context, **kwargs)
+        connections = [read_connection(credential) for credential in workspace.connections]
+        self._connection_files = mount_connections(pod, self.base_container_name, connections)
+        return pod
 
     def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
         """Create the pod or find the one that this task instance already has.
@@ -204,9 +219,9 @@ class SkyBaseOperator(KubernetesPodOperator):
         """
         self._check_claims(pod_request_obj)
         try:
-            return super().get_or_create_pod(pod_request_obj, context)
+            pod = super().get_or_create_pod(pod_request_obj, context)
         except ApiException as error:
-            message = _api_message(error)
+            message = api_message(error)
             if "exceeded quota" in message:
                 raise SkyTransientError(f"Kubernetes has no room for the pod now: {message}") from error
             if error.status in {400, 403, 404, 422}:
@@ -214,6 +229,9 @@ class SkyBaseOperator(KubernetesPodOperator):
                     f"Kubernetes refuses the pod in namespace {pod_request_obj.metadata.namespace!r}: {message}"
                 ) from error
             raise
+        if self._connection_files:
+            create_for_pod(self.client, pod, self._connection_files, is_new=pod is pod_request_obj)
+        return pod
 
     def cleanup(
         self,
@@ -242,6 +260,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         result = self._read_result(remote_pod, terminated)
         if context is not None:
             context["ti"].xcom_push(key=RESULT_KEY, value=result.to_dict())
+            self._push_links(context, result)
         if result.exit_code != ExitCode.OK:
             raise error_for(result, fail_fast=self.fail_fast)
         if terminated.exit_code != 0:
@@ -249,6 +268,14 @@ class SkyBaseOperator(KubernetesPodOperator):
                 f"The runner reported success, yet its container ended with {terminated.exit_code}", result
             )
         self._result = result
+
+    def _push_links(self, context: Context, result: SkyResult) -> None:
+        try:
+            links = links_of(result, self.resolve_workspace().dashboard)
+        except Exception as error:  # noqa: BLE001  # a link is no reason to fail a task that is done
+            self.log.warning("No links: %s", error)
+            return
+        context["ti"].xcom_push(key=LINKS_KEY, value=links)
 
     def _finish(self) -> Any:
         if self._result is None:
@@ -258,9 +285,10 @@ class SkyBaseOperator(KubernetesPodOperator):
         return self._result.return_value
 
     def resolve_workspace(self) -> Workspace:
-        """Return where the pod runs and what it mounts: the operator's arguments over the ``[skypilot]`` options."""
+        """Return where the pod runs and what it mounts: arguments over the connection over ``[skypilot]`` options."""
         base = _first_container(self._template_pod())
         return Workspace.resolve(
+            connection=self._connection_settings(),
             deployment=self.deployment,
             image=self.image or (base and base.image),
             image_pull_policy=self.image_pull_policy or (base and base.image_pull_policy),
@@ -270,6 +298,14 @@ class SkyBaseOperator(KubernetesPodOperator):
             config_map=self.config_map,
             credentials=self.credentials,
         )
+
+    def _connection_settings(self) -> ConnectionSettings | None:
+        """Return what the SkyPilot connection says, read once in this process."""
+        if not self.skypilot_conn_id:
+            return None
+        if self._connection is None or self._connection[0] != self.skypilot_conn_id:
+            self._connection = (self.skypilot_conn_id, SkyPilotHook(self.skypilot_conn_id).find_settings())
+        return self._connection[1]
 
     def request_owner(self, context: Context | None) -> Owner:
         """Return the task instance that asks; without a context (a dry run) it has no names."""
@@ -411,11 +447,3 @@ def _terminated_state(pod: k8s.V1Pod | None, container: str) -> k8s.V1ContainerS
         if status.name == container and status.state is not None:
             return status.state.terminated
     return None
-
-
-def _api_message(error: ApiException) -> str:
-    """Return what the Kubernetes API says in its body, which is more than the HTTP reason."""
-    try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)

@@ -10,6 +10,8 @@ its client; KubernetesPodOperator's own code, its pod manager and its hook are t
   that is where a test kills the task or lets time run out.
 * Deleting a pod removes it, unless :attr:`FakeKubernetes.end_on_delete` says how it ends first, as a pod
   with a grace period does.
+* A pod that mounts a Secret that is no optional one stays pending until that is there.
+* Deleting a pod deletes the Secrets that it owns. What is created with ``dry_run`` is checked and forgotten.
 * A PersistentVolumeClaim exists when its name is in :attr:`FakeKubernetes.claims`.
 * Errors are the API's own: an ApiException with a Status object as its body (:func:`api_error`).
 """
@@ -122,6 +124,8 @@ class FakeKubernetes:
         self.claims = {"sky-state"}
         self.may_read_claims = True
         self.create_error: ApiException | None = None
+        self.secret_error: ApiException | None = None
+        self.secrets: dict[str, k8s.V1Secret] = {}
         self.events: list[tuple[str, str]] = []
         self.created: list[k8s.V1Pod] = []
         self.deleted: list[Deletion] = []
@@ -154,7 +158,7 @@ class FakeKubernetes:
         """Delete the pods behind everybody's back."""
         self._pods.clear()
 
-    def create_namespaced_pod(self, body: dict[str, Any], namespace: str) -> k8s.V1Pod:
+    def create_namespaced_pod(self, body: dict[str, Any], namespace: str, dry_run: str | None = None) -> k8s.V1Pod:
         if self.create_error:
             raise self.create_error
         pod = PodGenerator.deserialize_model_dict(body)
@@ -164,15 +168,30 @@ class FakeKubernetes:
         _refuse_duplicates("spec.volumes name", [volume.name for volume in pod.spec.volumes or []])
         for container in pod.spec.containers:
             _refuse_duplicates("mountPath", [mount.mount_path for mount in container.volume_mounts or []])
+        if dry_run:
+            return pod
+        pod.metadata.uid = f"uid-{len(self.created)}"
         self.created.append(pod)
         self._pods[name] = pod
         self._stages[name] = self.life(pod)
         return self._show(name)
 
+    def create_namespaced_secret(self, namespace: str, body: k8s.V1Secret, dry_run: str | None = None) -> k8s.V1Secret:
+        if self.secret_error:
+            raise self.secret_error
+        name = body.metadata.name
+        if body.metadata.namespace != namespace:
+            raise api_error(400, "the namespace of the object does not match the namespace of the request")
+        if name in self.secrets:
+            raise api_error(409, f'secrets "{name}" already exists', "Conflict")
+        if not dry_run:
+            self.secrets[name] = body
+        return body
+
     def read_namespaced_pod(self, name: str, namespace: str) -> k8s.V1Pod:
         self._find(name, namespace)
         shown = self._show(name)
-        if len(self._stages[name]) > 1:
+        if len(self._stages[name]) > 1 and not self._missing_secrets(name):
             del self._stages[name][0]
         return shown
 
@@ -198,7 +217,12 @@ class FakeKubernetes:
         if self.end_on_delete:
             self._stages[name] = [self.end_on_delete]
         else:
-            del self._pods[name]
+            uid = self._pods.pop(name).metadata.uid
+            self.secrets = {
+                key: secret
+                for key, secret in self.secrets.items()
+                if uid not in {owner.uid for owner in secret.metadata.owner_references or []}
+            }
 
     def read_namespaced_pod_log(self, name: str, namespace: str, **options: Any) -> FakeLog:
         self._find(name, namespace)
@@ -234,11 +258,16 @@ class FakeKubernetes:
             raise api_error(404, f'pods "{name}" not found', "Not Found")
         return pod
 
+    def _missing_secrets(self, name: str) -> list[str]:
+        sources = [volume.secret for volume in self._pods[name].spec.volumes or [] if volume.secret]
+        return [
+            source.secret_name for source in sources if not source.optional and source.secret_name not in self.secrets
+        ]
+
     def _show(self, name: str) -> k8s.V1Pod:
         pod = self._pods[name]
-        return k8s.V1Pod(
-            api_version="v1", kind="Pod", metadata=pod.metadata, spec=pod.spec, status=self._stages[name][0]
-        )
+        status = pending() if self._missing_secrets(name) else self._stages[name][0]
+        return k8s.V1Pod(api_version="v1", kind="Pod", metadata=pod.metadata, spec=pod.spec, status=status)
 
 
 class FakeLog:

@@ -35,7 +35,8 @@ def test_an_argument_beats_the_option_and_the_option_beats_the_default(
     assert getattr(Workspace.resolve(), option) in {None, "airflow", "image", "claim"}
     set_options(monkeypatch, **{option: "from-config"})
     assert getattr(Workspace.resolve(), option) == "from-config"
-    assert getattr(Workspace.resolve(**{option: "from-argument"}), option) == "from-argument"
+    argument: dict[str, Any] = {option: "from-argument"}
+    assert getattr(Workspace.resolve(**argument), option) == "from-argument"
 
 
 def test_credentials_of_the_operator_replace_those_of_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:

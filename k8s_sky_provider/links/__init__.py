@@ -1,0 +1,1 @@
+"""The buttons that the operators have in Airflow's user interface."""
