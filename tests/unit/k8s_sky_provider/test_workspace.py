@@ -9,7 +9,8 @@ import pytest
 from kubernetes.client import ApiClient
 
 from k8s_sky_provider.exceptions import SkyDeploymentError
-from k8s_sky_provider.workspace import Credential, Workspace
+from k8s_sky_provider.operators.task import RESOURCES_KEYS
+from k8s_sky_provider.workspace import RESOURCES, ConnectionSettings, Credential, Workspace
 
 CREDENTIALS = '[{"secret": "aws", "path": ".aws"}, {"secret": "tokens", "env": true}]'
 
@@ -77,7 +78,13 @@ def test_what_is_set_nowhere_is_named_with_the_ways_to_set_it(
         Workspace.resolve()
     text = str(caught.value)
     assert text.startswith(f"{option} is not set: ")
-    for way_out in ("on the operator", "default_args", "[skypilot]", f"AIRFLOW__SKYPILOT__{option.upper()}"):
+    for way_out in (
+        "on the operator",
+        "default_args",
+        "the SkyPilot connection",
+        "[skypilot]",
+        f"AIRFLOW__SKYPILOT__{option.upper()}",
+    ):
         assert way_out in text
 
 
@@ -107,6 +114,10 @@ def test_a_deployment_that_is_a_label_is_taken(name: str) -> None:
         pytest.param({"secret": "aws", "path": "/root/.aws"}, "path '/root/.aws' of Secret 'aws'", id="absolute path"),
         pytest.param({"secret": "aws", "path": "~/.aws"}, "must lie below the home", id="tilde"),
         pytest.param({"secret": "aws", "path": "../x"}, "must lie below the home", id="path out of the home"),
+        pytest.param({"connection": ""}, "connection '' takes no more than a cloud", id="empty connection"),
+        pytest.param({"connection": 3}, "connection 3 takes no more than a cloud", id="connection of a wrong type"),
+        pytest.param({"connection": "a", "path": ".a"}, "takes no more than a cloud", id="connection with a path"),
+        pytest.param({"connection": "a", "secret": "a"}, "takes no more than a cloud", id="connection and Secret"),
         pytest.param({"secret": "aws", "path": ""}, "must lie below the home", id="empty path"),
         pytest.param({"secret": "aws", "path": 3}, "must lie below the home", id="path of a wrong type"),
     ],
@@ -187,3 +198,124 @@ def test_the_pod_runs_as_the_images_user_who_owns_the_volume() -> None:
         "fsGroup": 1000,
         "fsGroupChangePolicy": "OnRootMismatch",
     }
+
+
+def connection(**values: Any) -> ConnectionSettings:
+    return ConnectionSettings(
+        conn_id="team_a", values={"image": "image", "volume_claim": "claim", "credentials": "[]", **values}
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["deployment", "image", "namespace", "service_account_name", "volume_claim", "config_map"]
+)
+def test_the_connection_stands_between_argument_and_option(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_options(monkeypatch, **{name: "from-config"})
+    settings = connection(**{name: "from-connection"})
+    assert getattr(Workspace.resolve(connection=settings), name) == "from-connection"
+    argument: dict[str, Any] = {name: "from-argument"}
+    assert getattr(Workspace.resolve(connection=settings, **argument), name) == "from-argument"
+
+
+def test_an_option_is_taken_where_the_connection_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_options(monkeypatch, namespace="from-config", default_resources='{"infra": "aws"}')
+    workspace = Workspace.resolve(connection=connection(default_image_id="docker:mine"))
+    assert workspace.namespace == "from-config"
+    assert workspace.default_image_id == "docker:mine"
+    assert workspace.default_resources == {"infra": "aws"}
+
+
+@pytest.mark.parametrize("value", ['{"infra": "aws", "cpus": 4}', {"infra": "aws", "cpus": 4}])
+def test_json_may_be_text_or_json(value: Any) -> None:
+    assert Workspace.resolve(connection=connection(default_resources=value)).default_resources == {
+        "infra": "aws",
+        "cpus": 4,
+    }
+
+
+def test_every_resource_with_a_default_is_one_of_a_task() -> None:
+    assert set(RESOURCES_KEYS) >= RESOURCES
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"credentials": "["}, "credentials is not JSON"),
+        ({"credentials": {"secret": "aws"}}, "credentials: must be a list"),
+        ({"credentials": [{"secret": "aws"}]}, "credentials: Secret 'aws' needs either path or env"),
+        ({"default_resources": "[1]"}, "default_resources: must be a JSON object"),
+        (
+            {"default_resources": {"any_of": []}},
+            "default_resources: any_of cannot have a default; known are accelerators",
+        ),
+        ({"image": 3}, "image: 3 must be text"),
+        ({"deployment": "a b"}, "deployment: 'a b' must have 1 to 48 letters"),
+        ({"state_mode": "nfs"}, "state_mode: 'nfs' is not one of volume, database"),
+        ({"state_mode": "api_server"}, "state_mode: 'api_server' is not supported by this version; use volume"),
+        ({"database_secret": "uri"}, "database_secret: 'uri' is no reference to a Secret; write its name and the key"),
+        ({"database_secret": "a/b/c"}, "database_secret: 'a/b/c' is no reference"),
+        ({"api_server_token_secret": "T/x"}, "api_server_token_secret: 'T/x' is no reference"),
+        ({"api_server_endpoint": "sky"}, "api_server_endpoint: 'sky' is no URL"),
+        ({"dashboard_url": "javascript:x"}, "dashboard_url: 'javascript:x' is no URL"),
+    ],
+)
+def test_a_malformed_field_of_a_connection_is_named_with_it(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SkyDeploymentError, match=re.escape(f"connection 'team_a': {message}")):
+        Workspace.resolve(connection=connection(**values))
+
+
+@pytest.mark.parametrize(
+    ("values", "dashboard"),
+    [
+        ({}, None),
+        ({"api_server_endpoint": "https://sky.example.com/"}, "https://sky.example.com/dashboard"),
+        ({"api_server_endpoint": "https://a", "dashboard_url": "https://b/dashboard/"}, "https://b/dashboard"),
+    ],
+)
+def test_the_dashboard(values: dict[str, str], dashboard: str | None) -> None:
+    assert Workspace.resolve(connection=connection(**values)).dashboard == dashboard
+
+
+class TestDatabase:
+    """State in PostgreSQL, where SkyPilot needs no volume."""
+
+    def resolve(self, **values: Any) -> Workspace:
+        return Workspace.resolve(
+            connection=connection(state_mode="database", database_secret="db/uri", **values)  # noqa: S106  # a reference
+        )
+
+    def test_the_uri_comes_by_reference(self) -> None:
+        workspace = self.resolve(config_map="conf")
+        env = {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in as_yaml(workspace.env)}
+        assert env["IS_SKYPILOT_SERVER"] == "true"
+        assert env["SKYPILOT_DB_CONNECTION_URI"] == {"secretKeyRef": {"name": "db", "key": "uri", "optional": True}}
+        # With a database SkyPilot refuses a configuration file of the other name.
+        assert env["SKYPILOT_CONFIG"] == "/etc/k8s-sky/config/config.yaml"
+        assert "SKYPILOT_GLOBAL_CONFIG" not in env
+
+    def test_a_missing_secret_is_noticed_and_the_uri_masked(self) -> None:
+        workspace = self.resolve()
+        assert as_yaml(workspace.volumes)[-1] == {
+            "name": "sky-database",
+            "secret": {
+                "secretName": "db",
+                "items": [{"key": "uri", "path": "uri"}],
+                "optional": True,
+                "defaultMode": 0o440,
+            },
+        }
+        assert as_yaml(workspace.volume_mounts)[-1]["mountPath"] == "/etc/k8s-sky/secrets/sky-database"
+        assert workspace.expected_mounts == {"/etc/k8s-sky/secrets/sky-database/uri": "Secret 'db' with the key 'uri'"}
+
+    def test_the_volume_is_optional_and_may_be_a_network_file_system(self) -> None:
+        assert self.resolve().allow_network_file_system
+        values = {"image": "image", "state_mode": "database", "database_secret": "db/uri"}
+        without = Workspace.resolve(connection=ConnectionSettings(conn_id="team_a", values=values))
+        assert [volume["name"] for volume in as_yaml(without.volumes)] == ["sky-api-server", "sky-database"]
+        assert not [mount for mount in as_yaml(without.volume_mounts) if mount["name"] == "sky-state"]
+
+    def test_the_database_must_be_named(self) -> None:
+        with pytest.raises(
+            SkyDeploymentError, match=r"database_secret is not set: .*AIRFLOW__SKYPILOT__DATABASE_SECRET"
+        ):
+            Workspace.resolve(connection=connection(state_mode="database"))

@@ -1,0 +1,222 @@
+"""Airflow connections of a task: its deployment's settings, and credentials in a Secret that goes with the pod."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from k8s_sky_provider.exceptions import SkyCredentialsError, SkyDeploymentError, SkyTransientError
+from k8s_sky_provider.hooks.skypilot import SkyPilotHook
+from k8s_sky_provider.operators import SkyDownOperator
+from unit.k8s_sky_provider.connections import set_connection
+from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes, api_error, pending, running, succeeds
+from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
+
+if TYPE_CHECKING:
+    from kubernetes.client import models as k8s
+
+pytestmark = pytest.mark.usefixtures("deployment")
+
+SECRET = "wJalrXUtnFEMI/K7MDENG"
+
+
+def make_down(**arguments: Any) -> SkyDownOperator:
+    return SkyDownOperator(task_id="down", dag=make_dag(), **{"cluster_name": "demo", **arguments})
+
+
+@pytest.fixture
+def _aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_connection(monkeypatch, "aws", "aws", login="AKIA", password=SECRET, extra={"region_name": "eu-west-1"})
+
+
+class TestSettings:
+    """The connection of type skypilot."""
+
+    @pytest.mark.parametrize("deferrable", [False, True])
+    def test_it_is_read_once_per_process_and_not_when_the_dag_is_read(
+        self, deferrable: bool, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        set_connection(monkeypatch, "team_a", "skypilot", extra={"image": "team-a:1", "deployment": "team-a"})
+        reads: list[str] = []
+        real = SkyPilotHook.get_connection
+
+        def read(conn_id: str) -> Any:
+            reads.append(conn_id)
+            return real(conn_id)
+
+        monkeypatch.setattr(SkyPilotHook, "get_connection", read)
+
+        def make() -> SkyDownOperator:
+            before = len(reads)
+            operator = make_down(skypilot_conn_id="{{ 'team_a' }}", deferrable=deferrable)
+            assert len(reads) == before
+            return operator
+
+        ti = run_task(make, kubernetes)
+        assert ti.xcom["return_value"] == "demo"
+        assert kubernetes.pod.spec.containers[0].image == "team-a:1"
+        assert kubernetes.request.owner.deployment == "team-a"
+        assert reads == ["team_a"] * (2 if deferrable else 1)
+
+    def test_an_argument_beats_it(self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+        set_connection(monkeypatch, "skypilot_default", "skypilot", extra={"image": "theirs:1", "namespace": "theirs"})
+        run_task(lambda: make_down(image="mine:1"), kubernetes)
+        assert kubernetes.pod.spec.containers[0].image == "mine:1"
+        assert kubernetes.pod.metadata.namespace == "theirs"
+
+    def test_none_reads_none(self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+        set_connection(monkeypatch, "skypilot_default", "skypilot", extra={"image": "theirs:1"})
+        run_task(lambda: make_down(skypilot_conn_id=None), kubernetes)
+        assert kubernetes.pod.spec.containers[0].image == "registry.example.com/skypilot:1"
+
+    def test_a_missing_one_is_named_before_a_pod(self, kubernetes: FakeKubernetes) -> None:
+        with pytest.raises(SkyDeploymentError, match="connection 'nowhere' does not exist"):
+            run_task(lambda: make_down(skypilot_conn_id="nowhere"), kubernetes)
+        assert not kubernetes.created
+
+
+@pytest.mark.usefixtures("_aws")
+class TestCredentials:
+    """A credentials entry that names a connection."""
+
+    @pytest.mark.parametrize("deferrable", [False, True])
+    def test_the_secret_belongs_to_the_pod_that_mounts_it(self, deferrable: bool, kubernetes: FakeKubernetes) -> None:
+        made: list[k8s.V1Secret] = []
+        kubernetes.while_running = lambda: made.extend(kubernetes.secrets.values())
+        kubernetes.life = lambda pod: [pending(), *succeeds(pod)]
+        run_task(
+            lambda: make_down(
+                credentials=[{"secret": "gcp", "path": ".g"}, {"connection": "aws"}],
+                deferrable=deferrable,
+                startup_check_interval_seconds=0,
+            ),
+            kubernetes,
+        )
+        pod = kubernetes.pod
+        volume = next(volume for volume in pod.spec.volumes if volume.name == "sky-connection-0")
+        mount = next(mount for mount in pod.spec.containers[0].volume_mounts if mount.name == volume.name)
+        assert (mount.mount_path, mount.read_only) == ("/home/sky/.aws", True)
+        assert volume.secret.optional is None
+        assert volume.secret.default_mode == 0o440
+        assert {item.key: item.path for item in volume.secret.items} == {
+            "0.credentials": "credentials",
+            "0.config": "config",
+        }
+        (secret,) = {secret.metadata.name: secret for secret in made}.values()
+        assert volume.secret.secret_name == secret.metadata.name
+        assert secret.metadata.name.startswith(pod.metadata.name)
+        (owner,) = secret.metadata.owner_references
+        assert (owner.kind, owner.name, owner.uid) == ("Pod", pod.metadata.name, pod.metadata.uid)
+        assert SECRET in secret.string_data["0.credentials"]
+        assert not kubernetes.secrets, "it goes with the pod"
+
+    def test_two_connections_share_a_secret(self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+        set_connection(monkeypatch, "lambda", "generic", password="key")  # noqa: S106  # of nothing
+        entries = [{"connection": "aws"}, {"connection": "lambda", "cloud": "lambda"}]
+        run_task(lambda: make_down(credentials=entries), kubernetes)
+        volumes = [volume for volume in kubernetes.pod.spec.volumes if volume.name.startswith("sky-connection-")]
+        assert [volume.secret.items[0].key for volume in volumes] == ["0.credentials", "1.lambda_keys"]
+        assert len({volume.secret.secret_name for volume in volumes}) == 1
+
+    def test_no_value_is_in_the_pod_the_fields_the_xcoms_or_the_log(
+        self, kubernetes: FakeKubernetes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        operators = []
+
+        def make() -> SkyDownOperator:
+            operators.append(make_down(credentials=[{"connection": "aws"}]))
+            return operators[-1]
+
+        ti = run_task(make, kubernetes)
+        (operator,) = operators
+        texts = [str(kubernetes.pod), str(ti.xcom), caplog.text, operator.arguments[0]]
+        texts.extend(str(getattr(operator, name)) for name in operator.template_fields)
+        assert not [text for text in texts if SECRET in text]
+
+    @pytest.mark.parametrize(
+        ("error", "raised", "message"),
+        [
+            (
+                api_error(403, 'secrets is forbidden: User "a"'),
+                SkyDeploymentError,
+                "right to create secrets in namespace",
+            ),
+            (api_error(500, "etcd is away"), SkyTransientError, "etcd is away"),
+        ],
+    )
+    def test_a_pod_that_gets_no_secret_is_deleted(
+        self, error: Exception, raised: type[Exception], message: str, kubernetes: FakeKubernetes
+    ) -> None:
+        kubernetes.secret_error = error
+        with pytest.raises(raised, match=message):
+            run_task(lambda: make_down(credentials=[{"connection": "aws"}]), kubernetes)
+        assert kubernetes.created
+        assert not kubernetes.left_over
+
+    def test_a_task_that_dies_in_between_takes_its_pod_with_it(
+        self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def die(*arguments: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(kubernetes, "create_namespaced_secret", die)
+        with pytest.raises(KeyboardInterrupt):
+            run_task(lambda: make_down(credentials=[{"connection": "aws"}]), kubernetes)
+        assert not kubernetes.left_over
+
+    def test_a_connection_that_cannot_be_used_fails_before_a_pod(self, kubernetes: FakeKubernetes) -> None:
+        with pytest.raises(SkyCredentialsError, match="connection 'nowhere' does not exist"):
+            run_task(lambda: make_down(credentials=[{"connection": "nowhere"}]), kubernetes)
+        assert not kubernetes.created
+
+    def test_two_credentials_at_one_place_are_refused(self, kubernetes: FakeKubernetes) -> None:
+        entries = [{"secret": "aws", "path": ".aws"}, {"connection": "aws"}]
+        with pytest.raises(SkyDeploymentError, match=r"connection 'aws' is for /home/sky/\.aws"):
+            run_task(lambda: make_down(credentials=entries), kubernetes)
+        assert not kubernetes.created
+
+
+@pytest.mark.usefixtures("_aws")
+class TestEarlierPod:
+    """A task that meets the pod of its lost worker."""
+
+    def start(self, kubernetes: FakeKubernetes) -> TaskInstance:
+        """Let a worker die when its pod is there, deferred."""
+        operator = make_down(credentials=[{"connection": "aws"}], deferrable=True)
+        ti = TaskInstance()
+        context = context_of(operator, ti)
+        operator.render_template_fields(context)
+        with pytest.raises(TaskDeferred):
+            operator.execute(context)
+        return ti
+
+    def test_one_that_runs_has_its_secret(self, kubernetes: FakeKubernetes) -> None:
+        kubernetes.life = lambda pod: [running(), *succeeds(pod)]
+        ti = self.start(kubernetes)
+        kubernetes.secret_error = api_error(403, "secrets is forbidden")
+        run_task(lambda: make_down(credentials=[{"connection": "aws"}]), kubernetes, ti)
+        assert len(kubernetes.created) == 1
+        assert ti.xcom["return_value"] == "demo"
+
+    def test_one_that_still_waits_gets_its_secret(self, kubernetes: FakeKubernetes) -> None:
+        ti = self.start(kubernetes)
+        (name,) = kubernetes.secrets
+        kubernetes.secrets.clear()
+        seen: list[str] = []
+        kubernetes.while_running = lambda: seen.extend(kubernetes.secrets)
+        run_task(lambda: make_down(credentials=[{"connection": "aws"}]), kubernetes, ti)
+        assert len(kubernetes.created) == 1
+        assert set(seen) == {name}
+
+    def test_one_whose_secret_is_there_already_is_followed(self, kubernetes: FakeKubernetes) -> None:
+        kubernetes.life = lambda pod: [pending(), pending(), pending(), *succeeds(pod)]
+        ti = self.start(kubernetes)
+        run_task(
+            lambda: make_down(credentials=[{"connection": "aws"}], startup_check_interval_seconds=0), kubernetes, ti
+        )
+        assert len(kubernetes.created) == 1
+        assert ti.xcom["return_value"] == "demo"
