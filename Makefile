@@ -65,6 +65,10 @@ images: cluster ## build and push the images
 tools: ## fetch kubectl and helm into .build/bin
 	hack/tools
 
+.PHONY: reference
+reference: $(VENV)/installed ## write docs/reference.md from the docstrings
+	AIRFLOW_HOME=$(CURDIR)/.build/airflow $(BIN)/python hack/reference.py
+
 .PHONY: format
 format: $(VENV)/installed ## format the code
 	$(BIN)/ruff check --fix .

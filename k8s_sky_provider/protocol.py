@@ -22,6 +22,9 @@ PROTOCOL_VERSION = 1
 TERMINATION_MESSAGE_LIMIT = 4096
 """Bytes: Kubernetes keeps this much of a container's termination message."""
 
+RETURN_VALUE_LIMIT = 3500
+"""Bytes of JSON: what the rest of a result leaves for a value that must arrive whole."""
+
 REQUEST_LIMIT = 120_000
 """Bytes: Linux refuses a single argument of 128 KiB or more."""
 
@@ -118,15 +121,29 @@ class TaskOverrides:
     """What an operator's arguments say over the task YAML, as the options of SkyPilot's command line do.
 
     :param resources: keys of the task's ``resources`` -> value
-    :param default_image_id: image of the nodes if neither the task nor ``resources`` names one
+    :param default_resources: the same, for keys that neither the task nor ``resources`` has
     :param num_nodes: number of nodes
+    :param job_name: the job's name
+    :param workdir: directory on the volume, or ``{"url": repository, "ref": branch, tag or commit}``
+    :param file_mounts: path on the cluster -> path on the volume or URL of a bucket
     :param envs: environment variables, over those of the task
+    :param env_file: dotenv file on the volume with more of them
+    :param secrets: names of secrets, whose values the pod has in its environment
+    :param secret_file: dotenv file on the volume with more secrets
+    :param config: SkyPilot configuration over that of its file
     """
 
     resources: dict[str, JsonValue] = dataclasses.field(default_factory=dict)
-    default_image_id: str | None = None
+    default_resources: dict[str, JsonValue] = dataclasses.field(default_factory=dict)
     num_nodes: int | None = None
+    job_name: str | None = None
+    workdir: str | dict[str, str] | None = None
+    file_mounts: dict[str, str] = dataclasses.field(default_factory=dict)
     envs: dict[str, str] = dataclasses.field(default_factory=dict)
+    env_file: str | None = None
+    secrets: list[str] = dataclasses.field(default_factory=list)
+    secret_file: str | None = None
+    config: dict[str, JsonValue] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from airflow.providers.common.compat.sdk import XComArg
+
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.task import TO_BE_RENDERED
 
@@ -35,18 +37,103 @@ def rendered_cluster_name(name: object) -> str:
     return name
 
 
-def rendered_envs(envs: object) -> dict[str, str]:
+def rendered_envs(envs: object, field: str = "envs") -> dict[str, str]:
     """Return environment variables after Jinja and XCom, all of them texts.
 
+    :param field: the operator's argument
     :raises SkyRequestError: if they are no mapping, or one has no proper name or no value
     """
     if envs is None:
         return {}
     if not isinstance(envs, Mapping):
-        raise SkyRequestError(f"envs: must be a mapping, not {type(envs).__name__}")
+        raise SkyRequestError(f"{field}: must be a mapping, not {type(envs).__name__}")
     for name, value in envs.items():
         if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", str(name)):
-            raise SkyRequestError(f"envs: {name!r} is not a name of an environment variable")
+            raise SkyRequestError(f"{field}: {name!r} is not a name of an environment variable")
         if value is None:
-            raise SkyRequestError(f"envs: {name} has no value; use an empty string for none")
+            raise SkyRequestError(f"{field}: {name} has no value; use an empty string for none")
     return {str(name): str(value) for name, value in envs.items()}
+
+
+def check_number(name: str, value: object) -> None:
+    """Check a number above 0; one that is still to be rendered or comes from XCom passes.
+
+    :raises SkyRequestError: if it is anything else
+    """
+    if value is None or isinstance(value, XComArg) or (isinstance(value, str) and TO_BE_RENDERED.search(value)):
+        return
+    as_number(name, value)
+
+
+def as_number(name: str, value: object) -> float:
+    """Return a number above 0, which Jinja may have left as text.
+
+    :raises SkyRequestError: if it is none
+    """
+    try:
+        number = 0.0 if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # the error is caught
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise SkyRequestError(f"{name}: {value!r} is not a number above 0")
+    return number
+
+
+def rendered_text(name: str, value: object) -> str | None:
+    """Return a text after Jinja and XCom, or None.
+
+    :raises SkyRequestError: if it is neither
+    """
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
+    raise SkyRequestError(f"{name}: must be a text, not {value!r}")
+
+
+def rendered_names(name: str, value: object) -> list[str] | None:
+    """Return a name or a list of names, after Jinja and XCom, as a list; None for None.
+
+    :raises SkyRequestError: if one of them is no text
+    """
+    if value is None:
+        return None
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(isinstance(item, str) and item for item in names):
+        raise SkyRequestError(f"{name}: must be a name or a list of names, not {value!r}")
+    return list(names)
+
+
+def check_path(field: str, path: object) -> None:
+    """Check a path; one that is still to be rendered or comes from XCom passes.
+
+    :raises SkyRequestError: if it is none
+    """
+    if not isinstance(path, XComArg):
+        rendered_path(field, path)
+
+
+def rendered_path(field: str, path: object) -> str:
+    """Return a path after Jinja and XCom.
+
+    :raises SkyRequestError: if it is no text, empty, or has a line end
+    """
+    if not isinstance(path, str) or not path.strip() or "\n" in path or "\0" in path:
+        raise SkyRequestError(f"{field}: {path!r} is not a path")
+    if re.match(r"~[^/]", path):
+        raise SkyRequestError(f"{field}: {path!r} names another user's home; '~' alone is the home, as in '~/data'")
+    return path
+
+
+def check_nodes(nodes: object) -> None:
+    """Check which machines of a cluster are meant.
+
+    :raises SkyRequestError: if it is neither ``head`` nor ``all`` nor a list of ranks
+    """
+    if nodes in ("head", "all"):
+        return
+    ranks = list(nodes) if isinstance(nodes, (list, tuple, range)) else []
+    if (
+        not ranks
+        or any(isinstance(rank, bool) or not isinstance(rank, int) or rank < 0 for rank in ranks)
+        or len(set(ranks)) < len(ranks)
+    ):
+        raise SkyRequestError(f"nodes: {nodes!r} is neither 'head' nor 'all' nor a list of different ranks from 0 up")

@@ -2,186 +2,156 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.arguments import check_cluster_name, rendered_cluster_name, rendered_envs
-from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for, dag_folder
-from k8s_sky_provider.operators.task import check_task, read_task
-from k8s_sky_provider.protocol import OnCancel, TaskOverrides
+from k8s_sky_provider.operators.arguments import check_cluster_name, rendered_cluster_name
+from k8s_sky_provider.operators.base import cluster_name_for
+from k8s_sky_provider.operators.task_operator import SkyTaskOperator
+from k8s_sky_provider.protocol import OnCancel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.providers.common.compat.sdk import Context, XComArg
 
+DEFAULT_IDLE_MINUTES = 60
+"""Minutes without a job after which a launched cluster ends, unless somebody says otherwise."""
 
-class SkyLaunchOperator(SkyBaseOperator):
+WAIT_FOR = ("jobs_and_ssh", "jobs", "none")
+
+
+class SkyLaunchOperator(SkyTaskOperator):
     """Launch a cluster, or use the one of that name, and run a task on it. Returns the cluster's name.
 
     Wraps ``sky.launch``. The task waits for the job, with the job's output in its log.
 
-    :param sky_task_yaml: the task: a path beside the DAG file, a path on the volume
-        (``~/sky_workdir/train.yaml``) or a dict (templated)
     :param cluster_name: name of the cluster; by default one derived from the DAG, the run, the task and
         its map index, so that a retry meets its own cluster (templated)
-    :param cloud: a cloud's name, or ``cheapest`` for any (templated)
-    :param infra: where exactly, as ``cloud/region/zone``; instead of ``cloud`` (templated)
-    :param gpus: accelerators of each node, as ``A100:4`` (templated)
-    :param minimum_cpus: vCPUs that each node has at least
-    :param minimum_memory: GiB of memory that each node has at least
-    :param disk_size: GiB of disk of each node
-    :param image_id: the nodes' image, as ``docker:ubuntu:22.04``; by default the task's own, or else
-        ``default_image_id`` of the ``[skypilot]`` section (templated)
-    :param num_nodes: number of nodes
-    :param envs: environment of the task, over that of its YAML; not for secrets (templated)
     :param auto_down: take the cluster down when its job has ended, whatever came of it
+    :param wait: wait for the job. Otherwise the task ends when the job is submitted (SkyLogsOperator waits for it),
+        and ``auto_down`` lets the cluster take itself down a minute after its last job
     :param idle_minutes_to_autostop: the net below that: minutes without a job after which the cluster
-        takes itself down, or stops with ``down=False``; -1 for never
-    :param down: whether idleness takes the cluster down or stops it
+        takes itself down, or stops with ``down=False``; -1 for never; by default what the task says, or else 60
+    :param down: whether idleness takes the cluster down or stops it; by default down
+    :param wait_for: what counts as no idleness: ``jobs_and_ssh``, ``jobs`` or ``none``
     :param retry_until_up: wait for resources instead of failing; bound it with ``execution_timeout``
+    :param no_setup: do not run the task's setup
+    :param fast: skip provisioning and setup if the cluster is up
+    :param resize: change the number of nodes of a cluster that exists
+    :param clone_disk_from: start with a copy of this stopped cluster's disk (templated)
+    :param dryrun: only check the task and find resources for it; nothing is started
     """
 
     action: ClassVar[str] = "launch"
 
-    template_fields: Sequence[str] = (
-        *SkyBaseOperator.template_fields,
-        "sky_task_yaml",
-        "cluster_name",
-        "cloud",
-        "infra",
-        "gpus",
-        "image_id",
-        "envs",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        **SkyBaseOperator.template_fields_renderers,
-        "sky_task_yaml": "yaml",
-        "envs": "json",
-    }
+    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "cluster_name", "clone_disk_from")
 
     def __init__(
         self,
         *,
-        sky_task_yaml: str | Mapping[str, Any] | XComArg,
         cluster_name: str | XComArg | None = None,
-        cloud: str | None = "cheapest",
-        infra: str | None = None,
-        gpus: str | None = None,
-        minimum_cpus: float | None = None,
-        minimum_memory: float | None = None,
-        disk_size: int | None = None,
-        image_id: str | None = None,
-        num_nodes: int | None = None,
-        envs: Mapping[str, str] | None = None,
         auto_down: bool = True,
-        idle_minutes_to_autostop: int = 60,
-        down: bool = True,
+        wait: bool = True,
+        idle_minutes_to_autostop: int | None = None,
+        down: bool | None = None,
+        wait_for: str | None = None,
         retry_until_up: bool = False,
+        no_setup: bool = False,
+        fast: bool = False,
+        resize: bool = False,
+        clone_disk_from: str | None = None,
+        dryrun: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_task_argument(sky_task_yaml)
         check_cluster_name(cluster_name)
-        if infra is not None and cloud not in {None, "cheapest"}:
-            raise SkyRequestError(f"infra and cloud: give one of them, not both ({infra!r} and {cloud!r})")
-        for name, number in (
-            ("minimum_cpus", minimum_cpus),
-            ("minimum_memory", minimum_memory),
-            ("disk_size", disk_size),
-            ("num_nodes", num_nodes),
-        ):
-            if number is not None and (isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0):
-                raise SkyRequestError(f"{name}: {number!r} is not a number above 0")
-        if (
-            not isinstance(idle_minutes_to_autostop, int)
-            or idle_minutes_to_autostop < -1
-            or idle_minutes_to_autostop == 0
-        ):
+        minutes = idle_minutes_to_autostop
+        if minutes is not None and (not isinstance(minutes, int) or minutes < -1 or minutes == 0):
             raise SkyRequestError(
-                f"idle_minutes_to_autostop: {idle_minutes_to_autostop!r} is neither minutes from 1 up nor -1 for never"
+                f"idle_minutes_to_autostop: {minutes!r} is neither minutes from 1 up nor -1 for never"
             )
-        self.sky_task_yaml = sky_task_yaml
+        if wait_for is not None and wait_for not in WAIT_FOR:
+            raise SkyRequestError(f"wait_for: {wait_for!r} is not one of {', '.join(WAIT_FOR)}")
         self.cluster_name = cluster_name
-        self.cloud = cloud
-        self.infra = infra
-        self.gpus = gpus
-        self.minimum_cpus = minimum_cpus
-        self.minimum_memory = minimum_memory
-        self.disk_size = disk_size
-        self.image_id = image_id
-        self.num_nodes = num_nodes
-        self.envs = envs
         self.auto_down = auto_down
+        self.wait = wait
         self.idle_minutes_to_autostop = idle_minutes_to_autostop
         self.down = down
+        self.wait_for = wait_for
         self.retry_until_up = retry_until_up
+        self.no_setup = no_setup
+        self.fast = fast
+        self.resize = resize
+        self.clone_disk_from = clone_disk_from
+        self.dryrun = dryrun
 
     @property
     def default_on_cancel(self) -> OnCancel:
         """Take down what would have been taken down anyway; otherwise only end the job."""
         return OnCancel.DOWN if self.auto_down else OnCancel.CANCEL
 
+    def more_resources(self) -> dict[str, Any]:
+        """Return the autostop that the arguments ask for."""
+        minutes = self.idle_minutes_to_autostop
+        if self.auto_down and not self.wait and minutes is None:
+            minutes = 1
+        if minutes is not None and minutes < 0:
+            return {"autostop": False}
+        if minutes is None and self.down is None and self.wait_for is None:
+            return {}
+        return {"autostop": self._autostop(minutes)}
+
+    def default_resources(self) -> dict[str, Any]:
+        """Return the autostop of a task that says nothing of it."""
+        return {"autostop": self._autostop(None)}
+
+    def _autostop(self, minutes: int | None) -> dict[str, Any]:
+        return {
+            "idle_minutes": DEFAULT_IDLE_MINUTES if minutes is None else minutes,
+            "down": self.down is not False,
+            **({"wait_for": self.wait_for} if self.wait_for is not None else {}),
+        }
+
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``launch``."""
-        workspace = self.resolve_workspace()
-        resources = {
-            "infra": self.infra or (None if self.cloud in {None, "cheapest"} else self.cloud),
-            "accelerators": self.gpus,
-            "cpus": _at_least(self.minimum_cpus),
-            "memory": _at_least(self.minimum_memory),
-            "disk_size": self.disk_size,
-            "image_id": self.image_id,
-        }
         return {
-            "task": read_task(self.sky_task_yaml, dag_folder(context)),
+            **self.task_arguments(context),
             "cluster_name": cluster_name_for(self.request_owner(context))
             if self.cluster_name is None
             else rendered_cluster_name(self.cluster_name),
-            "overrides": dataclasses.asdict(
-                TaskOverrides(
-                    resources={name: value for name, value in resources.items() if value is not None},
-                    default_image_id=workspace.default_image_id,
-                    num_nodes=self.num_nodes,
-                    envs=rendered_envs(self.envs),
-                )
-            ),
             "auto_down": self.auto_down,
-            "idle_minutes_to_autostop": self.idle_minutes_to_autostop,
-            "down": self.down,
+            "wait": self.wait,
             "retry_until_up": self.retry_until_up,
+            "no_setup": self.no_setup,
+            "fast": self.fast,
+            "resize": self.resize,
+            "clone_disk_from": self.clone_disk_from,
+            "dryrun": self.dryrun,
         }
 
 
-class SkyExecOperator(SkyBaseOperator):
+class SkyExecOperator(SkyTaskOperator):
     """Run a task on a cluster that is up, without provisioning or setup. Returns the cluster's name.
 
-    Wraps ``sky.exec``. The task waits for the job, with the job's output in its log.
+    Wraps ``sky.exec``. The task waits for the job, with the job's output in its log. What is said of resources
+    is what the job asks for of the cluster.
 
     :param cluster_name: the cluster, for example ``launch.output`` (templated)
-    :param sky_task_yaml: the task: a path beside the DAG file, a path on the volume or a dict (templated)
-    :param envs: environment of the task, over that of its YAML; not for secrets (templated)
+    :param wait: wait for the job. Otherwise the task ends when the job is submitted (SkyLogsOperator waits for it)
     """
 
     action: ClassVar[str] = "exec"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_name", "sky_task_yaml", "envs")
-    template_fields_renderers: ClassVar[dict[str, str]] = SkyLaunchOperator.template_fields_renderers
+    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "cluster_name")
 
-    def __init__(
-        self,
-        *,
-        cluster_name: str | XComArg,
-        sky_task_yaml: str | Mapping[str, Any] | XComArg,
-        envs: Mapping[str, str] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    uses_default_resources: ClassVar[bool] = False
+
+    def __init__(self, *, cluster_name: str | XComArg, wait: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        _check_task_argument(sky_task_yaml)
         check_cluster_name(cluster_name)
         self.cluster_name = cluster_name
-        self.sky_task_yaml = sky_task_yaml
-        self.envs = envs
+        self.wait = wait
 
     @property
     def default_on_cancel(self) -> OnCancel:
@@ -191,18 +161,7 @@ class SkyExecOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``exec``."""
         return {
-            "task": read_task(self.sky_task_yaml, dag_folder(context)),
+            **self.task_arguments(context),
             "cluster_name": rendered_cluster_name(self.cluster_name),
-            "overrides": dataclasses.asdict(TaskOverrides(envs=rendered_envs(self.envs))),
+            "wait": self.wait,
         }
-
-
-def _check_task_argument(task: object) -> None:
-    if isinstance(task, Mapping):
-        check_task(task, "sky_task_yaml")
-    elif isinstance(task, str) and not task.strip():
-        raise SkyRequestError("sky_task_yaml: is empty; give a path or a dict")
-
-
-def _at_least(number: float | None) -> str | None:
-    return None if number is None else f"{number:g}+"

@@ -107,11 +107,23 @@ def read_task(task: object, dag_folder: Path | None) -> str | dict[str, Any]:
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SkyRequestError(f"sky_task_yaml: {str(path)!r} cannot be read: {error}") from error
-    if len(documents) != 1:
+    if len(documents) > 1:
         raise SkyRequestError(
-            f"sky_task_yaml: {str(path)!r} has {len(documents)} YAML documents; one task is one document"
+            f"sky_task_yaml: {str(path)!r} has {len(documents)} YAML documents, a pipeline of tasks or a job group: "
+            "SkyJobLaunchOperator takes those"
         )
-    return check_task(documents[0], str(path))
+    checked = check_task(documents[0] if documents else None, str(path))
+    _check_workdir(checked.get("workdir"), str(path))
+    return checked
+
+
+def _check_workdir(workdir: object, source: str) -> None:
+    """Refuse a working directory beside the DAG file: the pod does not have it."""
+    if isinstance(workdir, str) and not workdir.startswith(("/", "~")) and not TO_BE_RENDERED.search(workdir):
+        raise SkyRequestError(
+            f"{source}: workdir {workdir!r} lies beside the DAG file, which the pod does not have. Put it on the "
+            "volume (workdir: ~/sky_workdir/...) or name a repository (workdir: {url: ..., ref: ...})"
+        )
 
 
 def check_task(task: object, source: str) -> dict[str, Any]:

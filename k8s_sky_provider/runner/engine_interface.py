@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from k8s_sky_provider.protocol import JsonValue, TaskOverrides
+    from k8s_sky_provider.runner.remote_shell import CommandOutput
 
 
 class Tasks(Protocol):
@@ -29,28 +32,96 @@ class Clusters(Protocol):
         """Tell whether SkyPilot ever had a cluster of that name."""
 
     def launch(
-        self, task: Any, cluster_name: str, *, idle_minutes_to_autostop: int | None, down: bool, retry_until_up: bool
+        self,
+        task: Any,
+        cluster_name: str,
+        *,
+        retry_until_up: bool,
+        no_setup: bool,
+        fast: bool,
+        resize: bool,
+        clone_disk_from: str | None,
+        dryrun: bool,
     ) -> int | None:
         """Bring a cluster up and submit the task; return the job's id, None for a task without commands."""
 
     def exec(self, task: Any, cluster_name: str) -> int | None:
         """Submit a task to a cluster that is up; return the job's id."""
 
-    def down(self, cluster_name: str, *, purge: bool = False) -> None:
-        """Take a cluster down."""
+    def start(
+        self,
+        cluster_name: str,
+        *,
+        idle_minutes_to_autostop: int | None,
+        wait_for: str | None,
+        down: bool,
+        retry_until_up: bool,
+        force: bool,
+    ) -> None:
+        """Start a stopped cluster."""
 
-    def stop(self, cluster_name: str) -> None:
+    def stop(self, cluster_name: str, *, graceful: bool = False, graceful_timeout: int | None = None) -> None:
         """Stop a cluster."""
 
-    def status(self, cluster_names: list[str] | None, *, refresh: bool) -> list[dict[str, JsonValue]]:
-        """List clusters."""
+    def autostop(
+        self,
+        cluster_name: str,
+        *,
+        idle_minutes: int,
+        wait_for: str | None,
+        down: bool,
+        hook: str | None,
+        hook_timeout: int | None,
+    ) -> None:
+        """Set a cluster's autostop, or cancel it with minutes below 0."""
+
+    def down(
+        self,
+        cluster_name: str,
+        *,
+        purge: bool = False,
+        graceful: bool = False,
+        graceful_timeout: int | None = None,
+    ) -> None:
+        """Take a cluster down."""
+
+    def status(
+        self,
+        cluster_names: list[str] | None,
+        *,
+        refresh: bool,
+        ip: bool = False,
+        endpoints: bool = False,
+        all_users: bool = False,
+    ) -> list[dict[str, JsonValue]]:
+        """List clusters, all of them or those of some names and globs."""
+
+    def cost_report(self, days: int | None) -> list[dict[str, JsonValue]]:
+        """List what clusters cost that were used in the last days, or ever; the newest first."""
 
 
 class ClusterJobs(Protocol):
     """The jobs in a cluster's queue."""
 
-    def follow_job(self, cluster_name: str, job_id: int) -> str:
-        """Print a job's output until it ends; return its last status, as SkyPilot names it."""
+    def job_statuses(self, cluster_name: str, job_ids: list[int] | None) -> dict[int, str]:
+        """Return the status of those of the jobs that the cluster has; None is for its last job."""
+
+    def cluster_queue(
+        self, cluster_name: str, *, skip_finished: bool, all_users: bool
+    ) -> list[dict[str, JsonValue]]:
+        """List a cluster's jobs, the newest first."""
+
+    def follow_job(self, cluster_name: str, job_id: int, *, tail: int = 0) -> str:
+        """Print a job's output, or only its last lines, until it ends; return its last status, as SkyPilot names it."""
+
+    def print_job_log(self, cluster_name: str, job_id: int, *, tail: int = 0) -> None:
+        """Print what a job has written until now, or the last lines of it."""
+
+    def download_job_log(self, cluster_name: str, job_id: int) -> str:
+        """Copy a job's log files to the volume; return their directory."""
+
+    def provision_log(self, cluster_name: str, worker: int | None) -> str:
+        """Return the log of a cluster's last provisioning, or of one node's; empty where there is none."""
 
     def job_exit_codes(self, cluster_name: str, job_id: int) -> list[int]:
         """Return a job's own exit codes, one for each node."""
@@ -58,6 +129,68 @@ class ClusterJobs(Protocol):
     def cancel_job(self, cluster_name: str, job_id: int) -> None:
         """Cancel a job."""
 
+    def cancel_jobs(self, cluster_name: str, job_ids: list[int] | None, *, all_users: bool = False) -> None:
+        """Cancel jobs, or all of them."""
 
-class Engine(Tasks, Clusters, ClusterJobs, Protocol):
+
+class Machines(Protocol):
+    """The machines of a cluster: commands and files."""
+
+    def machines(self, cluster_name: str) -> list[Any]:
+        """Return the machines of a cluster that is up, by rank: the head is the first."""
+
+    def run_command(
+        self,
+        machines: Mapping[int, Any],
+        script: str,
+        *,
+        mark: str,
+        connect_timeout: int | None,
+        timeout: float | None,
+    ) -> dict[int, CommandOutput]:
+        """Run a script of ``remote_shell.command`` on machines at the same time; end it after ``timeout`` seconds."""
+
+    def end_command(self, machines: Mapping[int, Any], mark: str) -> None:
+        """End a command's processes on machines."""
+
+    def find_on_machine(self, machine: Any, path: str) -> list[str]:
+        """Return the absolute paths of what a path, wildcards included, stands for on a machine."""
+
+    def upload(self, machine: Any, source: str, target: str, *, into: str) -> None:
+        """Copy a file, or what is in a directory, to a machine; the directory ``into`` is made first."""
+
+    def download(self, machine: Any, source: str, target: str) -> None:
+        """Copy a file or a directory from a machine, as rsync does."""
+
+
+class Storage(Protocol):
+    """SkyPilot's volumes, and the buckets that it made."""
+
+    def apply_volume(self, volume: str | dict[str, Any], overrides: dict[str, Any]) -> str:
+        """Make or register a volume, given by content or by path, unless it is there; return its name."""
+
+    def list_volumes(self, names: list[str] | None, *, refresh: bool) -> list[dict[str, JsonValue]]:
+        """List volumes."""
+
+    def delete_volume(self, name: str, *, purge: bool) -> None:
+        """Delete a volume with what is on it."""
+
+    def list_storage(self) -> list[dict[str, JsonValue]]:
+        """List buckets."""
+
+    def delete_storage(self, name: str) -> None:
+        """Delete a bucket with what is in it."""
+
+
+class Infra(Protocol):
+    """Clouds and what they offer."""
+
+    def check_infra(self, names: list[str] | None) -> list[dict[str, JsonValue]]:
+        """Look which clouds can be used; all of them for None."""
+
+    def list_gpus(self, name: str | None, *, count: int | None, infra: str | None) -> list[dict[str, JsonValue]]:
+        """List accelerators that clouds offer."""
+
+
+class Engine(Tasks, Clusters, ClusterJobs, Machines, Storage, Infra, Protocol):
     """All of SkyPilot that the actions use."""

@@ -9,19 +9,26 @@ from k8s_sky_provider.protocol import OnCancel, TaskOverrides
 from k8s_sky_provider.runner import state
 from k8s_sky_provider.runner.actions.cluster import end_cluster
 from k8s_sky_provider.runner.actions.cluster_jobs import follow_job
+from k8s_sky_provider.runner.actions.run import Outcome
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from k8s_sky_provider.runner.actions.run import Outcome, Run
+    from k8s_sky_provider.runner.actions.run import Run
+
+_LAUNCH_OPTIONS = ("retry_until_up", "no_setup", "fast", "resize", "clone_disk_from")
 
 
 def launch(run: Run) -> Outcome:
-    """Launch a cluster, or use the one of that name, run the task and wait for it."""
+    """Launch a cluster, or use the one of that name, run the task and wait for it unless told not to."""
     arguments = run.request.arguments
     task = run.engine.load_task(arguments["task"], TaskOverrides(**arguments["overrides"]))
     name = run.cluster_name = str(arguments["cluster_name"])
+    options = {option: arguments[option] for option in _LAUNCH_OPTIONS}
+    if arguments["dryrun"]:
+        run.engine.launch(task, name, dryrun=True, **options)
+        return Outcome(return_value=name)
     owner = run.request.owner
     recorded = state.owner_of(run.home, name)
     made_here = not run.engine.cluster_exists(name) or (
@@ -30,20 +37,15 @@ def launch(run: Run) -> Outcome:
     if made_here:
         state.record_owner(run.home, name, owner)
     run.undo = functools.partial(_undo, run, name, made_here=made_here)
-    idle_minutes = int(arguments["idle_minutes_to_autostop"])
     try:
-        run.job_id = run.engine.launch(
-            task,
-            name,
-            idle_minutes_to_autostop=None if idle_minutes < 0 else idle_minutes,
-            down=idle_minutes >= 0 and bool(arguments["down"]),
-            retry_until_up=bool(arguments["retry_until_up"]),
-        )
+        run.job_id = run.engine.launch(task, name, dryrun=False, **options)
     except ActionFailedError:
         if made_here and run.engine.cluster_exists(name):
             print(f"The launch failed; taking down what it made: {name}")
             end_cluster(run.engine, name)
         raise
+    if not arguments["wait"]:
+        return Outcome(return_value=name)
     # Not a finally: what a cancelled run leaves behind is for on_cancel to say.
     outcome: Outcome | ActionFailedError
     try:
@@ -59,13 +61,13 @@ def launch(run: Run) -> Outcome:
 
 
 def exec_(run: Run) -> Outcome:
-    """Run a task on a cluster that is up and wait for it."""
+    """Run a task on a cluster that is up and wait for it unless told not to."""
     arguments = run.request.arguments
     task = run.engine.load_task(arguments["task"], TaskOverrides(**arguments["overrides"]))
     name = run.cluster_name = str(arguments["cluster_name"])
     run.undo = functools.partial(_undo, run, name, made_here=False)
     run.job_id = run.engine.exec(task, name)
-    return follow_job(run, name)
+    return follow_job(run, name) if arguments["wait"] else Outcome(return_value=name)
 
 
 def _undo(run: Run, cluster_name: str, wish: OnCancel, *, made_here: bool) -> str:

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sky import core, exceptions, execution, global_user_state
-from sky.utils import common, subprocess_utils
+from sky.skylet import autostop_lib
+from sky.utils import common, status_lib, subprocess_utils
 
 from k8s_sky_provider.runner.engine.errors import explained
 
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import sky
+    from sky.schemas.api import responses
 
     from k8s_sky_provider.protocol import JsonValue
+
+# SkyPilot takes None for 30 days.
+_ALL_DAYS = 365 * 100
 
 
 class SkyClusters:
@@ -29,25 +34,31 @@ class SkyClusters:
     def cluster_existed(self, cluster_name: str) -> bool:
         """Tell whether SkyPilot ever had a cluster of that name."""
         with explained():
-            return any(row["name"] == cluster_name for row in global_user_state.get_clusters_from_history())
+            return bool(global_user_state.get_clusters_from_history(cluster_names=[cluster_name]))
 
     def launch(
         self,
         task: sky.Task,
         cluster_name: str,
         *,
-        idle_minutes_to_autostop: int | None,
-        down: bool,
         retry_until_up: bool,
+        no_setup: bool,
+        fast: bool,
+        resize: bool,
+        clone_disk_from: str | None,
+        dryrun: bool,
     ) -> int | None:
         """Bring a cluster up and submit the task (``sky.execution.launch``)."""
         return self._submit(
             lambda: execution.launch(
                 task,
                 cluster_name,
-                idle_minutes_to_autostop=idle_minutes_to_autostop,
-                down=down,
                 retry_until_up=retry_until_up,
+                no_setup=no_setup,
+                fast=fast,
+                resize=resize,
+                clone_disk_from=clone_disk_from,
+                dryrun=dryrun,
             ),
             retry_until_up=retry_until_up,
         )
@@ -68,35 +79,120 @@ class SkyClusters:
                     print(f"{error}; trying again in {error.retry_wait_seconds} s")
                     time.sleep(error.retry_wait_seconds)
 
-    def down(self, cluster_name: str, *, purge: bool = False) -> None:
+    def start(
+        self,
+        cluster_name: str,
+        *,
+        idle_minutes_to_autostop: int | None,
+        wait_for: str | None,
+        down: bool,
+        retry_until_up: bool,
+        force: bool,
+    ) -> None:
+        """Start a stopped cluster (``sky.core.start``)."""
+        self._submit(
+            lambda: (
+                None,
+                core.start(
+                    cluster_name,
+                    idle_minutes_to_autostop=idle_minutes_to_autostop,
+                    wait_for=_wait_for(wait_for),
+                    retry_until_up=retry_until_up,
+                    down=down,
+                    force=force,
+                ),
+            ),
+            retry_until_up=retry_until_up,
+        )
+
+    def stop(self, cluster_name: str, *, graceful: bool = False, graceful_timeout: int | None = None) -> None:
+        """Stop a cluster (``sky.core.stop``)."""
+        with explained():
+            core.stop(cluster_name, graceful=graceful, graceful_timeout=graceful_timeout)
+
+    def autostop(
+        self,
+        cluster_name: str,
+        *,
+        idle_minutes: int,
+        wait_for: str | None,
+        down: bool,
+        hook: str | None,
+        hook_timeout: int | None,
+    ) -> None:
+        """Set or, below 0, cancel a cluster's autostop (``sky.core.autostop``)."""
+        with explained():
+            core.autostop(
+                cluster_name, idle_minutes, _wait_for(wait_for), down=down, hook=hook, hook_timeout=hook_timeout
+            )
+
+    def down(
+        self,
+        cluster_name: str,
+        *,
+        purge: bool = False,
+        graceful: bool = False,
+        graceful_timeout: int | None = None,
+    ) -> None:
         """Take a cluster down (``sky.core.down``)."""
         with explained():
             # A launch that was interrupted may still have children at work on this very cluster.
             subprocess_utils.kill_children_processes()
             try:
-                core.down(cluster_name, purge=purge)
+                core.down(cluster_name, purge=purge, graceful=graceful, graceful_timeout=graceful_timeout)
             except exceptions.ClusterDoesNotExist:
                 print(f"Cluster {cluster_name} is gone already")
 
-    def stop(self, cluster_name: str) -> None:
-        """Stop a cluster (``sky.core.stop``)."""
-        with explained():
-            core.stop(cluster_name)
-
-    def status(self, cluster_names: list[str] | None, *, refresh: bool) -> list[dict[str, JsonValue]]:
+    def status(
+        self,
+        cluster_names: list[str] | None,
+        *,
+        refresh: bool,
+        ip: bool = False,
+        endpoints: bool = False,
+        all_users: bool = False,
+    ) -> list[dict[str, JsonValue]]:
         """List clusters (``sky.core.status``)."""
         mode = common.StatusRefreshMode.FORCE if refresh else common.StatusRefreshMode.NONE
         with explained():
-            rows = core.status(cluster_names, refresh=mode, include_handle=False)
+            rows = core.status(cluster_names, refresh=mode, all_users=all_users, include_handle=ip)
+            return [_cluster_row(row, ip=ip, endpoints=endpoints, user=all_users) for row in rows]
+
+    def cost_report(self, days: int | None) -> list[dict[str, JsonValue]]:
+        """List what clusters cost, the newest first (``sky.core.cost_report``)."""
+        with explained():
+            reports = core.cost_report(_ALL_DAYS if days is None else days)
         return [
             {
-                "name": row.name,
-                "status": row.status.value,
-                "nodes": row.nodes,
-                "resources": row.resources_str,
-                "launched_at": row.launched_at,
-                "autostop": row.autostop,
-                "to_down": row.to_down,
+                "name": report["name"],
+                "status": report["status"].value if report["status"] else "TERMINATED",
+                "resources": report["resources_str"],
+                "launched_at": report["launched_at"],
+                "duration": report["duration"],
+                "total_cost": round(report["total_cost"], 4),
             }
-            for row in rows
+            for report in reports
         ]
+
+
+def _wait_for(mode: str | None) -> autostop_lib.AutostopWaitFor:
+    return autostop_lib.DEFAULT_AUTOSTOP_WAIT_FOR if mode is None else autostop_lib.AutostopWaitFor.from_str(mode)
+
+
+def _cluster_row(row: responses.StatusResponse, *, ip: bool, endpoints: bool, user: bool) -> dict[str, JsonValue]:
+    """Return what a status has of a cluster; a key without a value is left out, for a result is small."""
+    is_up = row.status is status_lib.ClusterStatus.UP
+    cells = {
+        "name": row.name,
+        "status": row.status.value,
+        "infra": "/".join(part for part in (row.cloud and row.cloud.lower(), row.region) if part),
+        "nodes": row.nodes,
+        "resources": row.resources_str,
+        "launched_at": row.launched_at,
+        "autostop": row.autostop if row.autostop >= 0 else None,
+        "to_down": row.to_down or None,
+        "user": row.user_name if user else None,
+        "ip": getattr(row.handle, "head_ip", None) if ip else None,
+        "endpoints": core.endpoints(row.name) if endpoints and is_up else None,
+    }
+    return {name: cell for name, cell in cells.items() if cell is not None}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dotenv
 import sky
 import yaml
+from sky import skypilot_config
 from sky.utils import infra_utils, registry
 
 from k8s_sky_provider.protocol import ExitCode
@@ -17,28 +20,56 @@ from k8s_sky_provider.runner.failure import ActionFailedError
 if TYPE_CHECKING:
     from k8s_sky_provider.protocol import TaskOverrides
 
+_WHERE = ("infra", "cloud", "region", "zone", "instance_type")
+
 
 class SkyTasks:
     """See :class:`k8s_sky_provider.runner.engine_interface.Tasks`."""
 
+    _configured: contextlib.AbstractContextManager[None]
+
     def load_task(self, task: str | dict[str, Any], overrides: TaskOverrides) -> sky.Task:
-        """Read, check and override a task, given by content or by path."""
+        """Read, check and override a task, given by content or by path.
+
+        From here on the process is in the directory that the task's relative paths start from, and has the
+        configuration of ``overrides``: it serves this one task.
+        """
         content = _read_task_file(task) if isinstance(task, str) else task
         try:
+            os.chdir(Path(task).expanduser().parent if isinstance(task, str) else _work_directory())
+            # Kept, because the configuration is the old one again when this is no more.
+            self._configured = skypilot_config.override_skypilot_config(overrides.config)
+            self._configured.__enter__()
             loaded = sky.Task.from_yaml_config(
-                content,
-                env_overrides=list(overrides.envs.items()),
-                secrets_overrides=_secrets_of_the_pod(content),
+                _with_default_resources(content, overrides),
+                env_overrides=[*_read_env_file("env_file", overrides.env_file), *overrides.envs.items()],
+                secrets_overrides=[
+                    *_read_env_file("secret_file", overrides.secret_file),
+                    *_secrets_of_the_pod(content, overrides.secrets),
+                ],
             )
             loaded.set_resources_override(_resources_override(overrides.resources))
-            if overrides.default_image_id and not any(_has_image(option) for option in loaded.resources):
-                loaded.set_resources_override({"image_id": overrides.default_image_id})
             if overrides.num_nodes is not None:
                 loaded.num_nodes = overrides.num_nodes
+            if overrides.job_name is not None:
+                loaded.name = overrides.job_name
+            if overrides.workdir is not None:
+                loaded.workdir = overrides.workdir
+            loaded.update_envs_and_secrets_from_workdir()
+            if overrides.file_mounts:
+                loaded.update_file_mounts(overrides.file_mounts)
+        except ActionFailedError:
+            raise
         except Exception as error:
             # Whatever SkyPilot dislikes about a task here, nothing has been started and only the author can mend it.
             raise ActionFailedError(ExitCode.REQUEST_WRONG, explain(error).reason, type(error).__name__) from error
         return loaded
+
+
+def _work_directory() -> Path:
+    directory = Path.home() / "sky_workdir"
+    directory.mkdir(exist_ok=True)
+    return directory
 
 
 def _read_task_file(path: str) -> dict[str, Any]:
@@ -52,12 +83,42 @@ def _read_task_file(path: str) -> dict[str, Any]:
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ActionFailedError(ExitCode.REQUEST_WRONG, f"sky_task_yaml: {path!r} cannot be read: {error}") from error
-    if len(documents) != 1 or not isinstance(documents[0], dict):
+    if len(documents) > 1:
         raise ActionFailedError(
             ExitCode.REQUEST_WRONG,
-            f"sky_task_yaml: {path!r} must be one YAML mapping; it has {len(documents)} documents",
+            f"sky_task_yaml: {path!r} has {len(documents)} YAML documents, a pipeline of tasks or a job group: "
+            "SkyJobLaunchOperator takes those",
         )
+    if not documents or not isinstance(documents[0], dict):
+        raise ActionFailedError(ExitCode.REQUEST_WRONG, f"sky_task_yaml: {path!r} must be one YAML mapping")
     return documents[0]
+
+
+def _read_env_file(field: str, path: str | None) -> list[tuple[str, str]]:
+    if path is None:
+        return []
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ActionFailedError(ExitCode.REQUEST_WRONG, f"{field}: {path!r} does not exist on the volume")
+    values = dotenv.dotenv_values(file)
+    empty = [name for name, value in values.items() if value is None]
+    if empty:
+        raise ActionFailedError(
+            ExitCode.REQUEST_WRONG, f"{field}: {path!r} has lines that are not NAME=value: {', '.join(empty)}"
+        )
+    return [(name, value) for name, value in values.items() if value is not None]
+
+
+def _with_default_resources(content: dict[str, Any], overrides: TaskOverrides) -> dict[str, Any]:
+    """Return the task with the defaults where it says nothing."""
+    resources = content.get("resources") or {}
+    said = {**resources, **overrides.resources}
+    for option in [*(resources.get("any_of") or []), *(resources.get("ordered") or [])]:
+        said.update(option)
+    # What says where in one way leaves no room for a default that says it in another.
+    taken = {*said, *(_WHERE if said.keys() & set(_WHERE) else ())}
+    defaults = {name: value for name, value in overrides.default_resources.items() if name not in taken}
+    return {**content, "resources": {**defaults, **resources}} if defaults else content
 
 
 def _resources_override(resources: dict[str, Any]) -> dict[str, Any]:
@@ -71,12 +132,18 @@ def _resources_override(resources: dict[str, Any]) -> dict[str, Any]:
     return override
 
 
-def _secrets_of_the_pod(task: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the values of the secrets that the task only names, from the pod's environment."""
+def _secrets_of_the_pod(task: dict[str, Any], more: list[str]) -> list[tuple[str, str]]:
+    """Return the values of the secrets that are only named, from the pod's environment.
+
+    :raises ActionFailedError: if the pod has no value for one that the operator names
+    """
     secrets = task.get("secrets") or []
     names = [name for name, value in secrets.items() if value is None] if isinstance(secrets, dict) else secrets
-    return [(str(name), os.environ[str(name)]) for name in names if str(name) in os.environ]
-
-
-def _has_image(resources: sky.Resources) -> bool:
-    return bool(resources.image_id or resources.extract_docker_image())
+    missing = [name for name in more if name not in os.environ]
+    if missing:
+        raise ActionFailedError(
+            ExitCode.REQUEST_WRONG,
+            f"job_secrets: the pod has no {', '.join(missing)} in its environment; give the Kubernetes Secret that has "
+            'this key: credentials=[{"secret": ..., "env": True}]',
+        )
+    return [(str(name), os.environ[str(name)]) for name in [*names, *more] if str(name) in os.environ]

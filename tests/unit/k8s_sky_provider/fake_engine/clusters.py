@@ -36,16 +36,11 @@ class FakeClusters(Recorder):
     def cluster_existed(self, cluster_name: str) -> bool:
         return cluster_name in self.history
 
-    def launch(
-        self, task: Any, cluster_name: str, *, idle_minutes_to_autostop: int | None, down: bool, retry_until_up: bool
-    ) -> int | None:
-        self.launches.append(
-            {
-                "idle_minutes_to_autostop": idle_minutes_to_autostop,
-                "down": down,
-                "retry_until_up": retry_until_up,
-            }
-        )
+    def launch(self, task: Any, cluster_name: str, *, dryrun: bool, **options: Any) -> int | None:
+        self.launches.append(options)
+        if dryrun:
+            self._do("dry launch", cluster_name)
+            return None
         # A launch that fails half-way leaves a cluster behind.
         self.clusters.add(cluster_name)
         self.history.add(cluster_name)

@@ -137,11 +137,12 @@ def test_a_path_on_the_volume_is_left_to_the_pod(path: str, tmp_path: Path) -> N
         pytest.param("run: 'echo", "cannot be read", id="no YAML"),
         pytest.param("run: \tx\n\ty: [", "cannot be read", id="tabs"),
         pytest.param("!!python/object/apply:os.system ['true']", "cannot be read", id="unsafe YAML"),
-        pytest.param("", "has 0 YAML documents", id="empty"),
-        pytest.param("run: a\n---\nrun: b\n", "has 2 YAML documents; one task is one document", id="two documents"),
+        pytest.param("", "the task must be a mapping, not empty", id="empty"),
+        pytest.param("run: a\n---\nrun: b\n", "has 2 YAML documents, a pipeline of tasks or", id="two documents"),
         pytest.param("- run: a\n", "the task must be a mapping, not list", id="list"),
         pytest.param("null\n", "the task must be a mapping, not empty", id="null"),
         pytest.param("runn: a\n", "runn is not a key", id="typing error"),
+        pytest.param("workdir: .\n", "workdir '.' lies beside the DAG file, which the pod does not have", id="workdir"),
     ],
 )
 def test_a_file_that_is_no_task_is_refused_by_its_path(content: str | None, message: str, tmp_path: Path) -> None:

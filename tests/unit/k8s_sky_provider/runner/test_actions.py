@@ -20,21 +20,28 @@ if TYPE_CHECKING:
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="launch")
 STRANGER = Owner(deployment="airflow", dag_id="other", run_id="run", task_id="launch")
+LAUNCH_OPTIONS: dict[str, Any] = {
+    "retry_until_up": True,
+    "no_setup": True,
+    "fast": True,
+    "resize": True,
+    "clone_disk_from": "other",
+}
 LAUNCH: dict[str, Any] = {
     "task": {"run": "echo"},
     "cluster_name": "demo",
     "overrides": {
         "resources": {"cpus": "2+"},
-        "default_image_id": "docker:nodes",
+        "default_resources": {"image_id": "docker:nodes"},
         "num_nodes": 2,
         "envs": {"A": "1"},
     },
     "auto_down": True,
-    "idle_minutes_to_autostop": 60,
-    "down": True,
-    "retry_until_up": False,
+    "wait": True,
+    "dryrun": False,
+    **LAUNCH_OPTIONS,
 }
-EXEC: dict[str, Any] = {"task": "~/task.yaml", "cluster_name": "demo", "overrides": {}}
+EXEC: dict[str, Any] = {"task": "~/task.yaml", "cluster_name": "demo", "overrides": {}, "wait": True}
 
 
 @pytest.fixture(autouse=True)
@@ -72,21 +79,23 @@ class TestLaunch:
         launch(home, engine)
         assert engine.tasks == [(LAUNCH["task"], TaskOverrides(**LAUNCH["overrides"]))]
 
-    @pytest.mark.parametrize(
-        ("arguments", "minutes", "down"),
-        [
-            ({}, 60, True),
-            ({"idle_minutes_to_autostop": 5, "down": False}, 5, False),
-            ({"idle_minutes_to_autostop": -1}, None, False),
-        ],
-        ids=str,
-    )
-    def test_an_autostop_is_the_net_below_it(
-        self, arguments: dict[str, Any], minutes: int | None, down: bool, home: Path
-    ) -> None:
+    def test_its_options_are_those_of_the_request(self, home: Path) -> None:
         engine = FakeEngine()
-        launch(home, engine, **arguments)
-        assert engine.launches == [{"idle_minutes_to_autostop": minutes, "down": down, "retry_until_up": False}]
+        launch(home, engine)
+        assert engine.launches == [LAUNCH_OPTIONS]
+
+    def test_one_that_does_not_wait_leaves_job_and_cluster_to_themselves(self, home: Path) -> None:
+        engine = FakeEngine()
+        run = start(home, engine, "launch", {**LAUNCH, "wait": False})
+        assert ACTIONS["launch"](run).return_value == "demo"
+        assert engine.calls == ["load_task", "launch demo"]
+        assert run.job_id == JOB_ID
+
+    def test_a_dry_one_starts_nothing(self, home: Path) -> None:
+        engine = FakeEngine()
+        assert launch(home, engine, dryrun=True).return_value == "demo"
+        assert engine.calls == ["load_task", "dry launch demo"]
+        assert state.owner_of(home, "demo") is None
 
     @pytest.mark.parametrize("existed", [False, True], ids=["made by us", "existed"])
     @pytest.mark.parametrize("job_ends_as", ["SUCCEEDED", "FAILED", "FAILED_SETUP", "CANCELLED"])
@@ -228,6 +237,13 @@ class TestJob:
         ACTIONS["exec"](start(home, engine, "exec", EXEC))
         assert engine.calls == ["load_task", "exec demo", "follow_job demo 7"]
         assert engine.clusters == {"demo"}
+
+    def test_exec_that_does_not_wait_leaves_the_job_to_itself(self, home: Path) -> None:
+        engine = FakeEngine("demo")
+        run = start(home, engine, "exec", {**EXEC, "wait": False})
+        assert ACTIONS["exec"](run).return_value == "demo"
+        assert engine.calls == ["load_task", "exec demo"]
+        assert run.job_id == JOB_ID
 
     def test_exec_returns_the_clusters_name(self, home: Path) -> None:
         assert ACTIONS["exec"](start(home, FakeEngine("demo"), "exec", EXEC)).return_value == "demo"

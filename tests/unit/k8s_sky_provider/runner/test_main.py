@@ -21,7 +21,7 @@ from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 OWNER = Owner(deployment="airflow", dag_id="my dag/1", run_id="manual__2026-01-01T00:00:00+00:00", task_id="status")
-EXEC: dict[str, Any] = {"task": {"run": "x"}, "cluster_name": "demo", "overrides": {}}
+EXEC: dict[str, Any] = {"task": {"run": "x"}, "cluster_name": "demo", "overrides": {}, "wait": True}
 
 PROGRAM = """
 import os, signal, subprocess, sys, time, types

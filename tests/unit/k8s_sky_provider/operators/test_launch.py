@@ -1,4 +1,4 @@
-"""The operators of clusters: their arguments become the runner's, and a wrong one is named when the DAG is read."""
+"""Launch and exec, and what all operators have in common: a wrong argument is named when the DAG is read."""
 
 from __future__ import annotations
 
@@ -59,11 +59,17 @@ class TestArguments:
         assert arguments_of(make_launch(cluster_name="demo")) == {
             "task": TASK,
             "cluster_name": "demo",
-            "overrides": dataclasses.asdict(TaskOverrides()),
+            "overrides": dataclasses.asdict(
+                TaskOverrides(default_resources={"autostop": {"idle_minutes": 60, "down": True}})
+            ),
             "auto_down": True,
-            "idle_minutes_to_autostop": 60,
-            "down": True,
+            "wait": True,
             "retry_until_up": False,
+            "no_setup": False,
+            "fast": False,
+            "resize": False,
+            "clone_disk_from": None,
+            "dryrun": False,
         }
 
     @pytest.mark.parametrize(
@@ -73,48 +79,115 @@ class TestArguments:
             ({"cloud": "cheapest"}, {}),
             ({"cloud": None}, {}),
             ({"infra": "aws/us-east-1"}, {"infra": "aws/us-east-1"}),
-            ({"cloud": None, "infra": "k8s"}, {"infra": "k8s"}),
+            ({"cloud": "cheapest", "infra": "k8s"}, {"infra": "k8s"}),
             ({"gpus": "A100:4"}, {"accelerators": "A100:4"}),
+            ({"accelerators": {"A100": 4}}, {"accelerators": {"A100": 4}}),
+            ({"cpus": 2}, {"cpus": "2"}),
+            ({"cpus": "2+"}, {"cpus": "2+"}),
             ({"minimum_cpus": 2}, {"cpus": "2+"}),
             ({"minimum_cpus": 0.5}, {"cpus": "0.5+"}),
+            ({"minimum_cpus": "{{ 1 + 1 }}"}, {"cpus": "2+"}),
+            ({"memory": "16+"}, {"memory": "16+"}),
             ({"minimum_memory": 16.0}, {"memory": "16+"}),
+            ({"instance_type": "p4d.24xlarge"}, {"instance_type": "p4d.24xlarge"}),
+            ({"use_spot": True}, {"use_spot": True}),
+            ({"use_spot": False}, {"use_spot": False}),
             ({"disk_size": 100}, {"disk_size": 100}),
+            ({"disk_size": "{{ 50 * 2 }}"}, {"disk_size": 100}),
+            ({"disk_tier": "best"}, {"disk_tier": "best"}),
+            ({"network_tier": "best"}, {"network_tier": "best"}),
+            ({"local_disk": "nvme:1000+"}, {"local_disk": "nvme:1000+"}),
             ({"image_id": "docker:ubuntu"}, {"image_id": "docker:ubuntu"}),
+            ({"ports": [8080, "9000-9010"]}, {"ports": [8080, "9000-9010"]}),
+            ({"priority": 500}, {"priority": 500}),
+            ({"priority": "500"}, {"priority": 500}),
+            ({"priority": "high"}, {"priority_class": "high"}),
         ],
         ids=str,
     )
-    def test_launch_asks_for_resources(self, arguments: dict[str, Any], expected: dict[str, Any]) -> None:
+    def test_an_argument_beats_the_resources_of_the_task(
+        self, arguments: dict[str, Any], expected: dict[str, Any]
+    ) -> None:
         assert arguments_of(make_launch(**arguments))["overrides"]["resources"] == expected
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ({"idle_minutes_to_autostop": 5}, {"idle_minutes": 5, "down": True}),
+            ({"down": False}, {"idle_minutes": 60, "down": False}),
+            ({"wait_for": "none"}, {"idle_minutes": 60, "down": True, "wait_for": "none"}),
+            ({"idle_minutes_to_autostop": -1}, False),
+            ({"idle_minutes_to_autostop": -1, "wait": False}, False),
+            ({"wait": False}, {"idle_minutes": 1, "down": True}),
+            ({"wait": False, "idle_minutes_to_autostop": 5}, {"idle_minutes": 5, "down": True}),
+        ],
+        ids=str,
+    )
+    def test_an_autostop_that_is_asked_for_beats_the_tasks(self, arguments: dict[str, Any], expected: object) -> None:
+        assert arguments_of(make_launch(**arguments))["overrides"]["resources"] == {"autostop": expected}
+
+    def test_without_auto_down_a_launch_that_does_not_wait_keeps_the_usual_net(self) -> None:
+        overrides = arguments_of(make_launch(wait=False, auto_down=False))["overrides"]
+        assert (overrides["resources"], overrides["default_resources"]) == (
+            {},
+            {"autostop": {"idle_minutes": 60, "down": True}},
+        )
+
+    @pytest.mark.parametrize(
+        ("arguments", "name", "expected"),
+        [
+            ({"num_nodes": 3}, "num_nodes", 3),
+            ({"num_nodes": "{{ 1 + 2 }}"}, "num_nodes", 3),
+            ({"job_name": "train-{{ params.who }}"}, "job_name", "train-Zoë"),
+            ({"workdir": "~/sky_workdir/{{ params.who }}"}, "workdir", "~/sky_workdir/Zoë"),
+            ({"git_url": "https://x/y"}, "workdir", {"url": "https://x/y"}),
+            ({"git_url": "https://x/y", "git_ref": "main"}, "workdir", {"url": "https://x/y", "ref": "main"}),
+            ({"file_mounts": {"/data": "s3://{{ params.who }}"}}, "file_mounts", {"/data": "s3://Zoë"}),
+            ({"envs": {"EPOCHS": 3, "EMPTY": ""}}, "envs", {"EPOCHS": "3", "EMPTY": ""}),
+            ({"env_file": "~/sky_workdir/.env"}, "env_file", "~/sky_workdir/.env"),
+            ({"job_secrets": ["TOKEN"]}, "secrets", ["TOKEN"]),
+            ({"job_secrets": "TOKEN"}, "secrets", ["TOKEN"]),
+            ({"secret_file": "~/.secrets"}, "secret_file", "~/.secrets"),
+            ({"config": {"kubernetes": {"a": "{{ 1 }}"}}}, "config", {"kubernetes": {"a": "1"}}),
+            ({"workspace": "team-a", "config": {"b": 1}}, "config", {"b": 1, "active_workspace": "team-a"}),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("kind", [SkyLaunchOperator, SkyExecOperator])
+    def test_an_argument_beats_the_task(
+        self, kind: type[SkyBaseOperator], arguments: dict[str, Any], name: str, expected: object
+    ) -> None:
+        operator = kind(task_id="task", dag=make_dag(), cluster_name="demo", sky_task_yaml=TASK, **arguments)
+        assert arguments_of(operator)["overrides"][name] == expected
 
     @pytest.mark.parametrize(
         ("name", "value"),
         [
             ("auto_down", False),
-            ("idle_minutes_to_autostop", -1),
-            ("idle_minutes_to_autostop", 5),
-            ("down", False),
+            ("wait", False),
             ("retry_until_up", True),
+            ("no_setup", True),
+            ("fast", True),
+            ("resize", True),
+            ("clone_disk_from", "other"),
+            ("dryrun", True),
         ],
     )
     def test_launch_passes_on(self, name: str, value: object) -> None:
         assert arguments_of(make_launch(**{name: value}))[name] == value
 
-    def test_launch_overrides_the_number_of_nodes(self) -> None:
-        assert arguments_of(make_launch(num_nodes=3))["overrides"]["num_nodes"] == 3
-
     def test_launch_names_the_deployments_image_for_nodes_as_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__SKYPILOT__DEFAULT_IMAGE_ID", "docker:nodes")
-        assert arguments_of(make_launch())["overrides"]["default_image_id"] == "docker:nodes"
+        assert arguments_of(make_launch())["overrides"]["default_resources"]["image_id"] == "docker:nodes"
+
+    def test_exec_asks_for_no_image_of_a_machine_that_is_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW__SKYPILOT__DEFAULT_IMAGE_ID", "docker:nodes")
+        operator = SkyExecOperator(task_id="exec", dag=make_dag(), cluster_name="demo", sky_task_yaml=TASK)
+        assert arguments_of(operator)["overrides"] == dataclasses.asdict(TaskOverrides())
 
     def test_launch_without_a_name_uses_one_of_the_task_instance(self) -> None:
         name = arguments_of(make_launch(), TaskInstance(task_id="launch"))["cluster_name"]
         assert name == cluster_name_for(dataclasses.replace(OWNER, dag_id="dag", run_id="manual__2026-01-01"))
-
-    def test_values_of_envs_become_text(self) -> None:
-        assert arguments_of(make_launch(envs={"EPOCHS": 3, "EMPTY": ""}))["overrides"]["envs"] == {
-            "EPOCHS": "3",
-            "EMPTY": "",
-        }
 
     def test_exec(self) -> None:
         operator = SkyExecOperator(
@@ -124,6 +197,7 @@ class TestArguments:
             "task": "~/task.yaml",
             "cluster_name": "demo",
             "overrides": dataclasses.asdict(TaskOverrides(envs={"A": "1"})),
+            "wait": True,
         }
         assert operator.default_on_cancel is OnCancel.CANCEL
 
@@ -165,14 +239,20 @@ class TestWrongArguments:
             ({"cluster_name": "my demo"}, "cluster_name: 'my demo' must"),
             ({"cluster_name": ""}, "cluster_name: '' must"),
             ({"minimum_cpus": 0}, "minimum_cpus: 0 is not a number above 0"),
-            ({"minimum_cpus": "2"}, "minimum_cpus: '2' is not a number above 0"),
+            ({"minimum_cpus": "two"}, "minimum_cpus: 'two' is not a number above 0"),
+            ({"minimum_cpus": float("inf")}, "minimum_cpus: inf is not a number above 0"),
             ({"minimum_cpus": True}, "minimum_cpus: True is not a number above 0"),
             ({"minimum_memory": -1}, "minimum_memory: -1 is not a number above 0"),
             ({"disk_size": "big"}, "disk_size: 'big' is not a number above 0"),
             ({"num_nodes": 0}, "num_nodes: 0 is not a number above 0"),
             ({"idle_minutes_to_autostop": 0}, "idle_minutes_to_autostop: 0 is neither minutes from 1 up nor -1"),
             ({"idle_minutes_to_autostop": -2}, "idle_minutes_to_autostop: -2 is neither"),
-            ({"idle_minutes_to_autostop": None}, "idle_minutes_to_autostop: None is neither"),
+            ({"wait_for": "godot"}, "wait_for: 'godot' is not one of jobs_and_ssh, jobs, none"),
+            ({"accelerators": "A100", "gpus": "H100"}, "accelerators and gpus: give one of them"),
+            ({"cpus": 2, "minimum_cpus": 1}, "cpus and minimum_cpus: give one of them, not both (2 and 1)"),
+            ({"memory": 2, "minimum_memory": 1}, "memory and minimum_memory: give one of them"),
+            ({"workdir": "~/x", "git_url": "https://x/y"}, "workdir and git_url: give one of them"),
+            ({"git_ref": "main"}, "git_ref: 'main' needs git_url"),
             ({"infra": "aws", "cloud": "gcp"}, "infra and cloud: give one of them, not both ('aws' and 'gcp')"),
             ({"sky_task_yaml": ""}, "sky_task_yaml: is empty; give a path or a dict"),
             ({"sky_task_yaml": {"runn": "x"}}, "sky_task_yaml: runn is not a key of a SkyPilot task"),
@@ -205,6 +285,10 @@ class TestWrongArguments:
             ({"envs": {"1A": "x"}}, "envs: '1A' is not a name of an environment variable"),
             ({"envs": {"A": None}}, "envs: A has no value; use an empty string for none"),
             ({"envs": "A=1"}, "envs: must be a mapping, not str"),
+            ({"num_nodes": "{{ params.who }}"}, "num_nodes: 'Zoë' is not a number above 0"),
+            ({"file_mounts": "a:b"}, "file_mounts: must be a mapping, not str"),
+            ({"job_secrets": [1]}, "job_secrets: must be a name or a list of names, not [1]"),
+            ({"workdir": "{{ '' }}"}, "workdir: must be a text, not ''"),
             ({"sky_task_yaml": "missing-{{ params.who }}.yaml"}, "missing-Zoë.yaml"),
         ],
         ids=str,

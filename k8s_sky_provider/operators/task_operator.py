@@ -1,0 +1,286 @@
+"""What the operators that take a SkyPilot task have in common: the task and what is said over it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.operators.arguments import (
+    as_number,
+    check_number,
+    rendered_envs,
+    rendered_names,
+    rendered_text,
+)
+from k8s_sky_provider.operators.base import SkyBaseOperator, dag_folder
+from k8s_sky_provider.operators.task import check_task, read_task
+from k8s_sky_provider.protocol import TaskOverrides
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+_NOT_BOTH = (
+    ("infra", "cloud"),
+    ("accelerators", "gpus"),
+    ("cpus", "minimum_cpus"),
+    ("memory", "minimum_memory"),
+    ("workdir", "git_url"),
+)
+ANY_CLOUD = "cheapest"
+"""What airflow-provider-skypilot calls it when SkyPilot may choose."""
+
+
+class SkyTaskOperator(SkyBaseOperator):
+    """The base of the operators that take a SkyPilot task; not used directly.
+
+    An argument beats the task's YAML, as an option of SkyPilot's command line does. Relative paths in a task
+    are relative to the task's file on the volume, or to ``~/sky_workdir`` for a task that is given as a dict.
+
+    :param sky_task_yaml: the task: a path beside the DAG file, a path on the volume
+        (``~/sky_workdir/train.yaml``) or a dict (templated)
+    :param job_name: the job's name (templated)
+    :param workdir: directory on the volume that becomes the job's working directory (templated)
+    :param git_url: a repository that becomes the job's working directory instead (templated)
+    :param git_ref: branch, tag or commit of it (templated)
+    :param file_mounts: path on the cluster -> path on the volume or URL of a bucket, besides those of the
+        task (templated)
+    :param envs: environment of the job, over that of the task; not for secrets (templated)
+    :param env_file: dotenv file on the volume with more of it (templated)
+    :param job_secrets: names of the job's secrets, whose values come from ``credentials`` with ``env`` (templated)
+    :param secret_file: dotenv file on the volume with more of them (templated)
+    :param infra: where to run, as ``cloud/region/zone``, ``kubernetes/context`` (templated)
+    :param cloud: a cloud's name, or ``cheapest`` for any; instead of ``infra`` (templated)
+    :param accelerators: accelerators of each node, as ``A100:4`` or ``{"A100": 4}`` (templated)
+    :param gpus: another name of ``accelerators`` (templated)
+    :param cpus: vCPUs of each node, as ``4`` or ``4+`` for at least 4 (templated)
+    :param minimum_cpus: vCPUs that each node has at least; instead of ``cpus`` (templated)
+    :param memory: GiB of memory of each node, as ``16`` or ``16+`` (templated)
+    :param minimum_memory: GiB of memory that each node has at least; instead of ``memory`` (templated)
+    :param instance_type: the cloud's name of the machine's type (templated)
+    :param use_spot: whether the nodes are spot instances
+    :param disk_size: GiB of disk of each node (templated)
+    :param disk_tier: ``low``, ``medium``, ``high``, ``ultra`` or ``best`` (templated)
+    :param network_tier: ``standard`` or ``best`` (templated)
+    :param local_disk: local disk of each node, as ``nvme:1000+`` (templated)
+    :param image_id: the nodes' image, as ``docker:ubuntu:22.04``; by default the task's own, or else
+        ``default_image_id`` of the ``[skypilot]`` section (templated)
+    :param ports: ports to open: one, a range ``8000-8010``, or a list (templated)
+    :param priority: priority of the job: a number, or the name of a priority class (templated)
+    :param num_nodes: number of nodes (templated)
+    :param config: SkyPilot configuration over that of ``config.yaml``, for this action only (templated)
+    :param workspace: SkyPilot workspace (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "sky_task_yaml",
+        "job_name",
+        "workdir",
+        "git_url",
+        "git_ref",
+        "file_mounts",
+        "envs",
+        "env_file",
+        "job_secrets",
+        "secret_file",
+        "infra",
+        "cloud",
+        "accelerators",
+        "gpus",
+        "cpus",
+        "minimum_cpus",
+        "memory",
+        "minimum_memory",
+        "instance_type",
+        "disk_size",
+        "disk_tier",
+        "network_tier",
+        "local_disk",
+        "image_id",
+        "ports",
+        "priority",
+        "num_nodes",
+        "config",
+        "workspace",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **SkyBaseOperator.template_fields_renderers,
+        "sky_task_yaml": "yaml",
+        "file_mounts": "json",
+        "envs": "json",
+        "config": "yaml",
+    }
+
+    uses_default_resources: ClassVar[bool] = True
+    """Whether the deployment's defaults for resources apply: not where the machines are there already."""
+
+    def __init__(
+        self,
+        *,
+        sky_task_yaml: str | Mapping[str, Any] | XComArg,
+        job_name: str | None = None,
+        workdir: str | None = None,
+        git_url: str | None = None,
+        git_ref: str | None = None,
+        file_mounts: Mapping[str, str] | None = None,
+        envs: Mapping[str, str] | None = None,
+        env_file: str | None = None,
+        job_secrets: Sequence[str] | None = None,
+        secret_file: str | None = None,
+        infra: str | None = None,
+        cloud: str | None = None,
+        accelerators: str | Mapping[str, float] | Sequence[str] | None = None,
+        gpus: str | None = None,
+        cpus: float | str | None = None,
+        minimum_cpus: float | str | None = None,
+        memory: float | str | None = None,
+        minimum_memory: float | str | None = None,
+        instance_type: str | None = None,
+        use_spot: bool | None = None,
+        disk_size: int | str | None = None,
+        disk_tier: str | None = None,
+        network_tier: str | None = None,
+        local_disk: str | None = None,
+        image_id: str | None = None,
+        ports: int | str | Sequence[int | str] | None = None,
+        priority: int | str | None = None,
+        num_nodes: int | str | None = None,
+        config: Mapping[str, Any] | None = None,
+        workspace: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(sky_task_yaml, Mapping):
+            check_task(sky_task_yaml, "sky_task_yaml")
+        elif isinstance(sky_task_yaml, str) and not sky_task_yaml.strip():
+            raise SkyRequestError("sky_task_yaml: is empty; give a path or a dict")
+        for name, number in (
+            ("minimum_cpus", minimum_cpus),
+            ("minimum_memory", minimum_memory),
+            ("disk_size", disk_size),
+            ("num_nodes", num_nodes),
+        ):
+            check_number(name, number)
+        self.sky_task_yaml = sky_task_yaml
+        self.job_name = job_name
+        self.workdir = workdir
+        self.git_url = git_url
+        self.git_ref = git_ref
+        self.file_mounts = file_mounts
+        self.envs = envs
+        self.env_file = env_file
+        self.job_secrets = job_secrets
+        self.secret_file = secret_file
+        self.infra = infra
+        self.cloud = cloud
+        self.accelerators = accelerators
+        self.gpus = gpus
+        self.cpus = cpus
+        self.minimum_cpus = minimum_cpus
+        self.memory = memory
+        self.minimum_memory = minimum_memory
+        self.instance_type = instance_type
+        self.use_spot = use_spot
+        self.disk_size = disk_size
+        self.disk_tier = disk_tier
+        self.network_tier = network_tier
+        self.local_disk = local_disk
+        self.image_id = image_id
+        self.ports = ports
+        self.priority = priority
+        self.num_nodes = num_nodes
+        self.config = config
+        self.workspace = workspace
+        self._check_alternatives()
+
+    def task_arguments(self, context: Context | None) -> dict[str, Any]:
+        """Return ``task`` and ``overrides`` of the request, after Jinja.
+
+        :raises SkyRequestError: if the task or one of the arguments is wrong
+        """
+        self._check_alternatives()
+        overrides = TaskOverrides(
+            resources={**self._resources(), **self.more_resources()},
+            default_resources={**self._deployment_resources(), **self.default_resources()},
+            num_nodes=None if self.num_nodes is None else int(as_number("num_nodes", self.num_nodes)),
+            job_name=self.job_name,
+            workdir=self._workdir(),
+            file_mounts=_mapping("file_mounts", self.file_mounts),
+            envs=rendered_envs(self.envs),
+            env_file=self.env_file,
+            secrets=rendered_names("job_secrets", self.job_secrets) or [],
+            secret_file=self.secret_file,
+            config={
+                **_mapping("config", self.config),
+                **({"active_workspace": self.workspace} if self.workspace is not None else {}),
+            },
+        )
+        return {"task": self.read_task(context), "overrides": dataclasses.asdict(overrides)}
+
+    def read_task(self, context: Context | None) -> str | dict[str, Any] | list[dict[str, Any]]:
+        """Return the task as the request carries it: its content, or its path on the volume."""
+        return read_task(self.sky_task_yaml, dag_folder(context))
+
+    def more_resources(self) -> dict[str, Any]:
+        """Return keys of ``resources`` that the class's own arguments say over the task."""
+        return {}
+
+    def default_resources(self) -> dict[str, Any]:
+        """Return keys of ``resources`` that hold where the task says nothing."""
+        return {}
+
+    def _deployment_resources(self) -> dict[str, Any]:
+        if not self.uses_default_resources:
+            return {}
+        workspace = self.resolve_workspace()
+        image = {"image_id": workspace.default_image_id} if workspace.default_image_id else {}
+        return {**image, **workspace.default_resources}
+
+    def _check_alternatives(self) -> None:
+        for one, other in _NOT_BOTH:
+            values = (getattr(self, one), getattr(self, other))
+            if None not in values and values[1] != ANY_CLOUD:
+                raise SkyRequestError(
+                    f"{one} and {other}: give one of them, not both ({values[0]!r} and {values[1]!r})"
+                )
+        if self.git_ref is not None and self.git_url is None:
+            raise SkyRequestError(f"git_ref: {self.git_ref!r} needs git_url, the repository that it is of")
+
+    def _resources(self) -> dict[str, Any]:
+        resources: dict[str, Any] = {
+            "infra": self.infra or (None if self.cloud == ANY_CLOUD else self.cloud),
+            "accelerators": self.gpus if self.accelerators is None else self.accelerators,
+            "cpus": _or_more("minimum_cpus", self.minimum_cpus) if self.cpus is None else str(self.cpus),
+            "memory": _or_more("minimum_memory", self.minimum_memory) if self.memory is None else str(self.memory),
+            "instance_type": self.instance_type,
+            "use_spot": self.use_spot,
+            "disk_size": None if self.disk_size is None else int(as_number("disk_size", self.disk_size)),
+            "disk_tier": self.disk_tier,
+            "network_tier": self.network_tier,
+            "local_disk": self.local_disk,
+            "image_id": self.image_id,
+            "ports": self.ports,
+        }
+        if self.priority is not None:
+            number = str(self.priority).lstrip("-").isdigit()
+            resources["priority" if number else "priority_class"] = int(self.priority) if number else self.priority
+        return {name: value for name, value in resources.items() if value is not None}
+
+    def _workdir(self) -> str | dict[str, str] | None:
+        if self.git_url is not None:
+            return {"url": self.git_url, **({"ref": self.git_ref} if self.git_ref is not None else {})}
+        return rendered_text("workdir", self.workdir)
+
+
+def _mapping(name: str, value: object) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise SkyRequestError(f"{name}: must be a mapping, not {type(value).__name__}")
+    return {str(key): item for key, item in value.items()}
+
+
+def _or_more(name: str, number: object) -> str | None:
+    return None if number is None else f"{as_number(name, number):g}+"
