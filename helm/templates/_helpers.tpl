@@ -124,7 +124,9 @@ resources:
 {{- define "sky.credentials" -}}
 {{- $credentials := list -}}
 {{- range $index, $entry := .Values.credentials -}}
-{{- if and $entry.path $entry.env -}}
+{{- if $entry.connection -}}
+{{- $credentials = append $credentials (pick $entry "connection" "cloud") -}}
+{{- else if and $entry.path $entry.env -}}
 {{- fail (printf "credentials[%d] (%s): give either path or env: true, not both" $index $entry.secretName) -}}
 {{- else if $entry.path -}}
 {{- $credentials = append $credentials (dict "secret" $entry.secretName "path" $entry.path) -}}

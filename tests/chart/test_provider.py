@@ -14,13 +14,17 @@ from k8s_sky_provider.workspace import Credential
 from .conftest import NAMESPACE, Objects, RenderError, merge, render, render_all, render_text
 
 IMAGE = {"image": {"repository": "registry.example.com:5000/sky/skypilot", "tag": "1"}}
+CONNECTIONS = [{"connection": "aws_default"}, {"connection": "lambda", "cloud": "lambda"}]
 EVERYTHING: dict[str, Any] = merge(
     IMAGE,
     {
         "imagePullSecrets": ["one", "two"],
         "volume": {"allowNetworkFileSystem": True},
-        "credentials": [{"secretName": "aws", "path": ".aws"}, {"secretName": "runpod", "env": True}],
+        "credentials": [{"secretName": "aws", "path": ".aws"}, {"secretName": "runpod", "env": True}, *CONNECTIONS],
         "deploymentName": "prod",
+        "database": {"existingSecret": "sky-database"},
+        "defaultResources": {"infra": "aws", "cpus": "4+"},
+        "dashboardUrl": "https://sky.example.com/dashboard",
         "defaultImageId": "docker:registry.example.com/sky/cluster:1",
     },
 )
@@ -50,13 +54,18 @@ def test_all_defaults() -> None:
         "service_account_name": "sky-runner",
         "config_map": "sky-config",
         "default_image_id": "docker:registry.example.com/sky/cluster:1",
-        "credentials": '[{"path":".aws","secret":"aws"},{"env":true,"secret":"runpod"}]',
+        "credentials": '[{"path":".aws","secret":"aws"},{"env":true,"secret":"runpod"},'
+        '{"connection":"aws_default"},{"cloud":"lambda","connection":"lambda"}]',
+        "state_mode": "database",
+        "database_secret": "sky-database/uri",
+        "default_resources": '{"cpus":"4+","infra":"aws"}',
+        "dashboard_url": "https://sky.example.com/dashboard",
     }
 
 
 def test_the_provider_knows_every_default() -> None:
     options = get_provider_info()["config"]["skypilot"]["options"]
-    assert set(defaults(EVERYTHING)) == set(options)
+    assert set(defaults(EVERYTHING)) == set(options) - {"api_server_endpoint", "api_server_token_secret"}
 
 
 def test_what_is_not_set_is_left_to_the_provider() -> None:
@@ -73,10 +82,27 @@ def test_what_is_not_set_is_left_to_the_provider() -> None:
 def test_credentials_are_what_the_provider_parses() -> None:
     entries = json.loads(defaults(EVERYTHING)["credentials"])
     parsed = [Credential.parse(entry) for entry in entries]
-    assert [(entry.secret, entry.path, entry.env) for entry in parsed] == [
-        ("aws", ".aws", False),
-        ("runpod", None, True),
+    assert [(entry.secret, entry.path, entry.env, entry.connection, entry.cloud) for entry in parsed] == [
+        ("aws", ".aws", False, None, None),
+        ("runpod", None, True, None, None),
+        ("", None, False, "aws_default", None),
+        ("", None, False, "lambda", "lambda"),
     ]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"path": ".aws"},
+        {"connection": ""},
+        {"connection": "aws", "secretName": "aws"},
+        {"connection": "aws", "path": ".aws"},
+        {"secretName": "aws", "path": ".aws", "cloud": "aws"},
+    ],
+)
+def test_a_credential_is_a_secret_or_a_connection(entry: dict[str, str]) -> None:
+    with pytest.raises(RenderError, match=r"/credentials/0|credentials.0"):
+        render({"credentials": [entry]})
 
 
 @pytest.mark.parametrize(

@@ -43,13 +43,18 @@ def subjects(objects: Objects, kind: str, name: str) -> set[tuple[str, str]]:
     return {(subject["namespace"], subject["name"]) for subject in binding["subjects"]}
 
 
+LAUNCHER = expand(
+    "pods:create,get,list,watch,patch,delete", "pods/log:get", "events:list,watch", "persistentvolumeclaims:get"
+)
+
+
 def test_airflow_launches_pods_and_no_more() -> None:
-    assert grants(render(AIRFLOW)["Role", "sky-launcher"]) == expand(
-        "pods:create,get,list,watch,patch,delete",
-        "pods/log:get",
-        "events:list,watch",
-        "persistentvolumeclaims:get",
-    )
+    values = merge(AIRFLOW, {"connectionCredentials": {"enabled": False}})
+    assert grants(render(values)["Role", "sky-launcher"]) == LAUNCHER
+
+
+def test_airflow_creates_secrets_for_connections_and_reads_none() -> None:
+    assert grants(render(AIRFLOW)["Role", "sky-launcher"]) == LAUNCHER | {"secrets:create"}
 
 
 def test_skypilot_uses_this_namespace() -> None:
@@ -88,15 +93,15 @@ def test_extra_rules_are_added() -> None:
 
 
 @pytest.mark.parametrize("values", [{}, merge(AIRFLOW, EXISTING_AIRFLOW), {"skyKubernetes": {"readAllPods": True}}])
-def test_no_wildcards_no_secrets_no_escalation(values: dict[str, Any]) -> None:
+def test_no_wildcards_no_reading_of_secrets_no_escalation(values: dict[str, Any]) -> None:
     for document in render_all(values):
         if document["kind"] not in ("Role", "ClusterRole"):
             continue
         for rule in document["rules"]:
             assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
-            assert not {"secrets", "roles", "rolebindings", "clusterroles", "clusterrolebindings"} & set(
-                rule["resources"]
-            )
+            assert not {"roles", "rolebindings", "clusterroles", "clusterrolebindings"} & set(rule["resources"])
+            if "secrets" in rule["resources"]:
+                assert (document["metadata"]["name"], rule["verbs"]) == ("sky-launcher", ["create"])
             assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"])
 
 

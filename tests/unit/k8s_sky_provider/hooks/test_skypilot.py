@@ -73,7 +73,7 @@ def test_every_placeholder_has_its_field() -> None:
 
 
 def test_empty_fields_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = {"image": " mine:1 ", "namespace": "", "config_map": None, "credentials": []}
+    extra: dict[str, Any] = {"image": " mine:1 ", "namespace": "", "config_map": None, "credentials": []}
     set_connection(monkeypatch, "skypilot_default", "skypilot", host="https://sky.example.com", extra=extra)
     assert SkyPilotHook().get_conn().values == {
         "image": "mine:1",

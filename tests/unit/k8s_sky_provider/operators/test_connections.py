@@ -47,7 +47,7 @@ class TestSettings:
             reads.append(conn_id)
             return real(conn_id)
 
-        monkeypatch.setattr(SkyPilotHook, "get_connection", read)
+        monkeypatch.setattr(SkyPilotHook, "get_connection", staticmethod(read))
 
         def make() -> SkyDownOperator:
             before = len(reads)
