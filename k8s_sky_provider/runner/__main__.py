@@ -55,7 +55,8 @@ def run_action(arguments: list[str], *, home: Path, make_engine: Callable[[], En
     except ProtocolError as error:
         print(error, file=sys.stderr)
         return SkyResult(action="unknown", exit_code=ExitCode.DEPLOYMENT_WRONG, reason=str(error))
-    console = Console(state.secret_values())
+    overrides = request.arguments.get("overrides") or {}
+    console = Console(state.secret_values() | state.values_in_secret_file(overrides.get("secret_file")))
     with console:
         result = _run(request, home, make_engine)
     result = _mask(result, console)

@@ -80,8 +80,29 @@ def _check_writable(directory: Path) -> None:
         ) from error
 
 
+KEPT = ("sky_workdir", "sky_logs", ".sky")
+"""The home's directories that are on the volume."""
+
+
+def outlives_the_pod(path: Path, home: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Tell whether a path is on the volume, or on anything else that is mounted into the pod."""
+    whole = path.resolve()
+    return any(whole.is_relative_to((home / name).resolve()) for name in KEPT) or mount_point_of(
+        whole, mount_table
+    ) != Path("/")
+
+
 def file_system_of(path: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> str:
     """Return the type of the file system that a path is on, as Linux names it (``ext4``, ``nfs4``, ...)."""
+    return _mount_of(path, mount_table)[1]
+
+
+def mount_point_of(path: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> Path:
+    """Return where the file system that a path is on is mounted."""
+    return _mount_of(path, mount_table)[0]
+
+
+def _mount_of(path: Path, mount_table: Path) -> tuple[Path, str]:
     wanted = path.resolve()
     best, kind = Path("/"), "unknown"
     for line in mount_table.read_text().splitlines():
@@ -90,7 +111,7 @@ def file_system_of(path: Path, mount_table: Path = Path("/proc/self/mountinfo"))
         # A later line lies over an earlier one at the same place.
         if wanted.is_relative_to(mount_point) and len(mount_point.parts) >= len(best.parts):
             best, kind = mount_point, after.split(" ")[0]
-    return kind
+    return best, kind
 
 
 def secret_values(directory: Path = Path(SECRETS_DIRECTORY)) -> frozenset[str]:
@@ -98,6 +119,18 @@ def secret_values(directory: Path = Path(SECRETS_DIRECTORY)) -> frozenset[str]:
     texts = [path.read_text(errors="replace") for path in directory.glob("*/*") if path.is_file()]
     lines = {line.strip() for text in texts for line in text.splitlines()}
     return frozenset(line for line in lines if len(line) >= SHORTEST_SECRET)
+
+
+def values_in_secret_file(path: str | None) -> frozenset[str]:
+    """Return the values of a task's ``secret_file``, so that logs can be masked; none where there is no such file."""
+    if path is None:
+        return frozenset()
+    try:
+        lines = Path(path).expanduser().read_text(errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    values = {line.partition("=")[2].strip().strip("'\"") for line in lines}
+    return frozenset(value for value in values if len(value) >= SHORTEST_SECRET)
 
 
 def record_owner(home: Path, cluster_name: str, owner: Owner) -> None:
