@@ -19,23 +19,31 @@ LINKS_KEY = "links"
 DASHBOARD, JOB, ENDPOINT = "dashboard", "job", "endpoint"
 
 
+_PAGES = {"jobs": "jobs", "pool": "jobs", "volume": "volumes", "check": "infra", "gpus": "infra"}
+"""First word of an action -> its page in the dashboard of SkyPilot 0.14; the others are about clusters."""
+
+_WITHOUT_PAGE = {"serve", "storage"}
+
+
 def links_of(result: SkyResult, dashboard: str | None) -> dict[str, str]:
     """Return the URLs that belong to a result; what it has no URL for is left out.
 
     :param result: what the runner reported
     :param dashboard: URL of SkyPilot's dashboard, without a slash at its end
     """
-    links = {}
-    is_managed = result.action.startswith("jobs_")
-    if dashboard and is_managed:
-        links[DASHBOARD] = links[JOB] = f"{dashboard}/jobs" + (f"/{result.job_id}" if result.job_id else "")
-    elif dashboard and result.cluster_name:
-        links[DASHBOARD] = f"{dashboard}/clusters/{quote(result.cluster_name, safe='')}"
-        if result.job_id is not None:
-            links[JOB] = f"{links[DASHBOARD]}/{result.job_id}"
-    elif dashboard:
-        links[DASHBOARD] = f"{dashboard}/clusters"
-    return links
+    group = result.action.partition("_")[0]
+    if result.action in {"serve_up", "serve_update"} and isinstance(result.return_value, str):
+        endpoint = result.return_value
+        return {ENDPOINT: endpoint if "://" in endpoint else f"http://{endpoint}"}
+    if dashboard is None or group in _WITHOUT_PAGE:
+        return {}
+    page = f"{dashboard}/{_PAGES.get(group, 'clusters')}"
+    if group not in _PAGES and result.cluster_name:
+        page = f"{page}/{quote(result.cluster_name, safe='')}"
+        return {DASHBOARD: page, **({JOB: f"{page}/{result.job_id}"} if result.job_id is not None else {})}
+    if group == "jobs" and result.job_id is not None:
+        return {DASHBOARD: f"{page}/{result.job_id}", JOB: f"{page}/{result.job_id}"}
+    return {DASHBOARD: page}
 
 
 class _SkyLink(BaseOperatorLink):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.links.skypilot import SkyJobLogLink
 from k8s_sky_provider.operators.arguments import check_cluster_name, rendered_cluster_name
 from k8s_sky_provider.operators.base import cluster_name_for
 from k8s_sky_provider.operators.task_operator import SkyTaskOperator
@@ -44,6 +45,7 @@ class SkyLaunchOperator(SkyTaskOperator):
     """
 
     action: ClassVar[str] = "launch"
+    operator_extra_links = (*SkyTaskOperator.operator_extra_links, SkyJobLogLink())
 
     template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "cluster_name", "clone_disk_from")
 
@@ -142,6 +144,7 @@ class SkyExecOperator(SkyTaskOperator):
     """
 
     action: ClassVar[str] = "exec"
+    operator_extra_links = (*SkyTaskOperator.operator_extra_links, SkyJobLogLink())
 
     template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "cluster_name")
 

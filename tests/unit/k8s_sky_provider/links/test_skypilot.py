@@ -47,17 +47,36 @@ LINKS = (SkyPilotDashboardLink, SkyJobLogLink, SkyServeEndpointLink)
             {"dashboard": f"{DASHBOARD}/jobs/7", "job": f"{DASHBOARD}/jobs/7"},
             id="managed job",
         ),
-        pytest.param(
-            {"action": "jobs_queue"},
-            {"dashboard": f"{DASHBOARD}/jobs", "job": f"{DASHBOARD}/jobs"},
-            id="managed jobs",
-        ),
+        pytest.param({"action": "jobs_queue"}, {"dashboard": f"{DASHBOARD}/jobs"}, id="managed jobs"),
+        pytest.param({"action": "pool_apply"}, {"dashboard": f"{DASHBOARD}/jobs"}, id="pool"),
+        pytest.param({"action": "volume_list"}, {"dashboard": f"{DASHBOARD}/volumes"}, id="volumes"),
+        pytest.param({"action": "check"}, {"dashboard": f"{DASHBOARD}/infra"}, id="infra"),
+        pytest.param({"action": "serve_status", "return_value": []}, {}, id="no page for services"),
     ],
 )
 def test_what_a_result_links_to(fields: dict[str, Any], links: dict[str, str]) -> None:
     result = SkyResult(exit_code=0, **fields)
     assert links_of(result, DASHBOARD) == links
     assert links_of(result, None) == {}
+
+
+@pytest.mark.parametrize("endpoint", ["10.0.0.1:30001", "http://10.0.0.1:30001"])
+def test_a_service_links_to_its_endpoint(endpoint: str) -> None:
+    result = SkyResult(action="serve_up", exit_code=0, return_value=endpoint)
+    assert links_of(result, None) == {"endpoint": "http://10.0.0.1:30001"}
+    assert links_of(SkyResult(action="serve_up", exit_code=64), DASHBOARD) == {}
+
+
+JOBS = {"launch", "exec", "logs", "jobs_launch", "jobs_logs"}
+SERVICES = {"serve_up", "serve_update"}
+
+
+def test_the_operators_have_the_links_that_they_can_fill() -> None:
+    for operator in (getattr(operators, name) for name in operators.__all__ if name.endswith("Operator")):
+        links = {type(link) for link in operator.operator_extra_links}
+        action = getattr(operator, "action", None)
+        assert (SkyJobLogLink in links) == (action in JOBS), operator
+        assert (SkyServeEndpointLink in links) == (action in SERVICES), operator
 
 
 def test_airflow_finds_the_links_and_their_names_differ() -> None:
