@@ -1,0 +1,42 @@
+"""Files on a cluster's first node."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+
+import sky
+from sky import global_user_state
+
+from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner.engine.errors import explained
+from k8s_sky_provider.runner.failure import ActionFailedError
+
+_CONTENT = "content:"
+_NONE = "no such file"
+
+
+class SkyFiles:
+    """See :class:`k8s_sky_provider.runner.engine_interface.Files`."""
+
+    def read_file(self, cluster_name: str, path: str, *, limit: int) -> bytes | None:
+        """Return a file's first bytes (``CloudVmRayBackend.run_on_head``), None if there is none."""
+        file = shlex.quote(path)
+        command = (
+            f"cd; if [ -f {file} ]; then echo {_CONTENT}$(head -c {limit} {file} | base64 -w0); else echo {_NONE}; fi"
+        )
+        with explained():
+            handle = global_user_state.get_handle_from_cluster_name(cluster_name)
+            return_code, output, errors = sky.backends.CloudVmRayBackend().run_on_head(
+                handle, command, require_outputs=True, separate_stderr=True
+            )
+        # What a login shell says comes before.
+        answer = output.strip().splitlines()[-1] if output.strip() else ""
+        if return_code == 0 and answer.startswith(_CONTENT):
+            return base64.b64decode(answer.removeprefix(_CONTENT))
+        if return_code == 0 and answer == _NONE:
+            return None
+        raise ActionFailedError(
+            ExitCode.TRY_AGAIN,
+            f"file {path!r} on cluster {cluster_name} could not be read: {' '.join(errors.split()) or return_code}",
+        )
