@@ -91,30 +91,41 @@ def read_task(task: object, dag_folder: Path | None) -> str | dict[str, Any]:
     """
     if isinstance(task, Mapping):
         return check_task(task, "sky_task_yaml")
-    if not isinstance(task, str):
-        raise SkyRequestError(f"sky_task_yaml: must be a path or a mapping, not {_type_name(task)}")
-    if task.startswith("~") or (PurePosixPath(task).is_absolute() and not _is_below(task, dag_folder)):
-        return task
+    documents = read_documents(task, "sky_task_yaml", dag_folder)
+    if isinstance(documents, str):
+        return documents
+    if len(documents) > 1:
+        raise SkyRequestError(
+            f"sky_task_yaml: {task!r} has {len(documents)} YAML documents, a pipeline of tasks or a job group: "
+            "SkyJobLaunchOperator takes those"
+        )
+    checked = check_task(documents[0] if documents else None, str(task))
+    _check_workdir(checked.get("workdir"), str(task))
+    return checked
+
+
+def read_documents(source: object, field: str, dag_folder: Path | None) -> str | list[Any]:
+    """Return the YAML documents of a file beside the DAG file, or the path where the pod finds the file.
+
+    :param field: the operator's argument
+    :raises SkyRequestError: if it is no path, or the file is missing or no YAML
+    """
+    if not isinstance(source, str):
+        raise SkyRequestError(f"{field}: must be a path or a mapping, not {_type_name(source)}")
+    if source.startswith("~") or (PurePosixPath(source).is_absolute() and not _is_below(source, dag_folder)):
+        return source
     if dag_folder is None:
-        raise SkyRequestError(f"sky_task_yaml: {task!r} is relative, and the folder of the DAG file is not known")
-    path = dag_folder / task
+        raise SkyRequestError(f"{field}: {source!r} is relative, and the folder of the DAG file is not known")
+    path = dag_folder / source
     try:
-        documents = list(yaml.safe_load_all(path.read_text()))
+        return list(yaml.safe_load_all(path.read_text()))
     except FileNotFoundError as error:
         raise SkyRequestError(
-            f"sky_task_yaml: {str(path)!r} does not exist beside the DAG file. "
+            f"{field}: {str(path)!r} does not exist beside the DAG file. "
             "Ship it with the DAGs, or give a path on the volume such as '~/sky_workdir/task.yaml'"
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SkyRequestError(f"sky_task_yaml: {str(path)!r} cannot be read: {error}") from error
-    if len(documents) > 1:
-        raise SkyRequestError(
-            f"sky_task_yaml: {str(path)!r} has {len(documents)} YAML documents, a pipeline of tasks or a job group: "
-            "SkyJobLaunchOperator takes those"
-        )
-    checked = check_task(documents[0] if documents else None, str(path))
-    _check_workdir(checked.get("workdir"), str(path))
-    return checked
+        raise SkyRequestError(f"{field}: {str(path)!r} cannot be read: {error}") from error
 
 
 def _check_workdir(workdir: object, source: str) -> None:

@@ -1,0 +1,87 @@
+"""Operators that ask what there is: clouds that can be used, accelerators they offer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from k8s_sky_provider.operators.arguments import check_number, rendered_names, rendered_text
+from k8s_sky_provider.operators.base import SkyBaseOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+
+class SkyCheckOperator(SkyBaseOperator):
+    """Look which clouds SkyPilot can use. Returns dicts with cloud, enabled, capabilities and reason.
+
+    Wraps ``sky.check``: with the credentials of this task it asks the clouds, which takes seconds, and SkyPilot notes
+    the answer for later launches. The clouds that can be used come first; reasons are cut after 200 characters, the
+    task's log has all of them.
+
+    :param infra: names of the clouds to ask, as ``aws`` or ``kubernetes``; by default those of ``require``, or all
+        (templated)
+    :param require: names of clouds without which the task fails, with the reason and without a retry (templated)
+    """
+
+    action: ClassVar[str] = "check"
+
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "infra", "require")
+
+    def __init__(
+        self,
+        *,
+        infra: str | Sequence[str] | XComArg | None = None,
+        require: str | Sequence[str] | XComArg | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.infra = infra
+        self.require = require
+
+    def build_arguments(self, context: Context | None) -> dict[str, Any]:
+        """Return the arguments of the runner's ``check``."""
+        return {
+            "infra": rendered_names("infra", self.infra),
+            "require": rendered_names("require", self.require) or [],
+        }
+
+
+class SkyGpusOperator(SkyBaseOperator):
+    """List the accelerators that clouds offer, the cheapest first.
+
+    Returns dicts with accelerator, count, cloud, instance_type, price and spot_price in US dollars an hour; None where
+    there is no price. Wraps ``sky.list_accelerators``. A long list is cut to what an XCom can carry: ask for one
+    accelerator.
+
+    :param accelerator: its name or the beginning of it, as ``A100``; all by default (templated)
+    :param count: how many of them a machine has
+    :param infra: where, as ``aws`` or ``aws/us-east-1``; everywhere by default (templated)
+    """
+
+    action: ClassVar[str] = "gpus"
+
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "accelerator", "infra")
+
+    def __init__(
+        self,
+        *,
+        accelerator: str | None = None,
+        count: int | None = None,
+        infra: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_number("count", count)
+        self.accelerator = accelerator
+        self.count = count
+        self.infra = infra
+
+    def build_arguments(self, context: Context | None) -> dict[str, Any]:
+        """Return the arguments of the runner's ``gpus``."""
+        return {
+            "accelerator": rendered_text("accelerator", self.accelerator),
+            "count": self.count,
+            "infra": rendered_text("infra", self.infra),
+        }

@@ -1,0 +1,90 @@
+"""Operators that copy files between the volume and a cluster's machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from k8s_sky_provider.operators.arguments import (
+    check_cluster_name,
+    check_nodes,
+    check_path,
+    rendered_cluster_name,
+    rendered_path,
+)
+from k8s_sky_provider.operators.base import SkyBaseOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+
+class _SkyRsyncOperator(SkyBaseOperator):
+    """What both directions have in common."""
+
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_name", "source", "target")
+
+    def __init__(
+        self,
+        *,
+        cluster_name: str | XComArg,
+        source: str | XComArg,
+        target: str | XComArg,
+        nodes: Literal["head", "all"] | Sequence[int] = "head",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_cluster_name(cluster_name)
+        check_path("source", source)
+        check_path("target", target)
+        check_nodes(nodes)
+        self.cluster_name = cluster_name
+        self.source = source
+        self.target = target
+        self.nodes = nodes
+
+    def build_arguments(self, context: Context | None) -> dict[str, Any]:
+        """Return the arguments of the runner's ``rsync_up`` and ``rsync_down``."""
+        return {
+            "cluster_name": rendered_cluster_name(self.cluster_name),
+            "source": rendered_path("source", self.source),
+            "target": rendered_path("target", self.target),
+            "nodes": self.nodes if isinstance(self.nodes, str) else list(self.nodes),
+        }
+
+
+class SkyRsyncUpOperator(_SkyRsyncOperator):
+    """Copy files and directories from the volume to a cluster's machines. Returns the cluster's name.
+
+    Wraps ``CommandRunner.rsync`` of SkyPilot, which leaves out what a ``.skyignore`` or else a ``.gitignore`` in the
+    source says. As with rsync, ``data/`` is what is in the directory and ``data`` is the directory itself. What the
+    target has besides stays.
+
+    :param cluster_name: a cluster that is up, for example ``launch.output`` (templated)
+    :param source: file, directory or pattern (``out/*.csv``) on the volume; a relative path is below
+        ``~/sky_workdir`` (templated)
+    :param target: path on the machines, where ``~`` is the home directory there and relative paths start; of a
+        pattern, a directory (templated)
+    :param nodes: the machines: ``head``, ``all``, or a list of ranks, where 0 is the head
+    """
+
+    action: ClassVar[str] = "rsync_up"
+
+
+class SkyRsyncDownOperator(_SkyRsyncOperator):
+    """Copy files and directories from a cluster's machines to the volume. Returns the cluster's name.
+
+    Wraps ``CommandRunner.rsync`` of SkyPilot, which leaves out what a ``.gitignore`` in the source says. As with
+    rsync, ``data/`` is what is in the directory and ``data`` is the directory itself. What the target has besides
+    stays.
+
+    :param cluster_name: a cluster that is up, for example ``launch.output`` (templated)
+    :param source: file, directory or pattern (``out/*.csv``) on the machines, where ``~`` is the home directory there
+        and relative paths start (templated)
+    :param target: path on the volume; a relative path is below ``~/sky_workdir``, and one that is not on the volume
+        is refused: it would be gone with the pod (templated)
+    :param nodes: the machines: ``head``, ``all``, or a list of ranks, where 0 is the head; unless it is ``head``, each
+        machine gets a directory of its own in the target, named by its rank
+    """
+
+    action: ClassVar[str] = "rsync_down"
