@@ -91,6 +91,7 @@ def get_provider_info() -> dict[str, Any]:
             "k8s_sky_provider.links.skypilot.SkyJobLogLink",
             "k8s_sky_provider.links.skypilot.SkyServeEndpointLink",
         ],
+        "task-decorators": [{"class-name": "k8s_sky_provider.decorators.sky_task", "name": "sky"}],
         "config": {
             "skypilot": {
                 "description": "Defaults of the Sky operators; an argument and the SkyPilot connection beat them.",

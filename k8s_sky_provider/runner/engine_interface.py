@@ -192,5 +192,12 @@ class Infra(Protocol):
         """List accelerators that clouds offer."""
 
 
-class Engine(Tasks, Clusters, ClusterJobs, Machines, Storage, Infra, Protocol):
+class Files(Protocol):
+    """Files on a cluster's first node."""
+
+    def read_file(self, cluster_name: str, path: str, *, limit: int) -> bytes | None:
+        """Return a file's first bytes, None if there is none; a relative path is one in the home directory."""
+
+
+class Engine(Tasks, Clusters, ClusterJobs, Machines, Storage, Infra, Files, Protocol):
     """All of SkyPilot that the actions use."""

@@ -26,7 +26,7 @@ def down(run: Run) -> Outcome:
     name = run.cluster_name = str(run.request.arguments["cluster_name"])
     if run.engine.cluster_exists(name):
         run.engine.down(name, purge=bool(run.request.arguments["purge"]))
-    elif run.engine.cluster_existed(name):
+    elif run.request.arguments.get("missing_ok") or run.engine.cluster_existed(name):
         print(f"Cluster {name} is gone already")
     else:
         raise ActionFailedError(

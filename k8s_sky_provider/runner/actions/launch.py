@@ -9,6 +9,7 @@ from k8s_sky_provider.protocol import OnCancel, TaskOverrides
 from k8s_sky_provider.runner import state
 from k8s_sky_provider.runner.actions.cluster import end_cluster
 from k8s_sky_provider.runner.actions.cluster_jobs import follow_job
+from k8s_sky_provider.runner.actions.return_file import with_return_value
 from k8s_sky_provider.runner.actions.run import Outcome
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -49,7 +50,7 @@ def launch(run: Run) -> Outcome:
     # Not a finally: what a cancelled run leaves behind is for on_cancel to say.
     outcome: Outcome | ActionFailedError
     try:
-        outcome = follow_job(run, name)
+        outcome = with_return_value(run, name, follow_job(run, name))
     except ActionFailedError as failure:
         outcome = failure
     if arguments["auto_down"]:
@@ -67,7 +68,9 @@ def exec_(run: Run) -> Outcome:
     name = run.cluster_name = str(arguments["cluster_name"])
     run.undo = functools.partial(_undo, run, name, made_here=False)
     run.job_id = run.engine.exec(task, name)
-    return follow_job(run, name) if arguments["wait"] else Outcome(return_value=name)
+    if not arguments["wait"]:
+        return Outcome(return_value=name)
+    return with_return_value(run, name, follow_job(run, name))
 
 
 def _undo(run: Run, cluster_name: str, wish: OnCancel, *, made_here: bool) -> str:

@@ -13,10 +13,11 @@ from sky.utils import annotations as sky_annotations
 
 from k8s_sky_provider.runner.engine.cluster_jobs import SkyClusterJobs
 from k8s_sky_provider.runner.engine.clusters import SkyClusters
+from k8s_sky_provider.runner.engine.files import SkyFiles
 from k8s_sky_provider.runner.engine.tasks import SkyTasks
 
 
-class SkyEngine(SkyTasks, SkyClusters, SkyClusterJobs):
+class SkyEngine(SkyTasks, SkyClusters, SkyClusterJobs, SkyFiles):
     """SkyPilot's functions, as the actions need them; see :class:`k8s_sky_provider.runner.engine_interface.Engine`."""
 
     def __init__(self) -> None:

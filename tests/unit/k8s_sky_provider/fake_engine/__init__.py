@@ -10,9 +10,10 @@
 from __future__ import annotations
 
 from unit.k8s_sky_provider.fake_engine.clusters import JOB_ID, FakeClusters
+from unit.k8s_sky_provider.fake_engine.files import FakeFiles
 
 __all__ = ["JOB_ID", "FakeEngine"]
 
 
-class FakeEngine(FakeClusters):
+class FakeEngine(FakeClusters, FakeFiles):
     """See the top of this file."""
