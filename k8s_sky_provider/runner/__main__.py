@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import k8s_sky_provider
 from k8s_sky_provider.protocol import ExitCode, JsonValue, ProtocolError, SkyRequest, SkyResult
-from k8s_sky_provider.runner import actions, state
+from k8s_sky_provider.runner import actions, credentials, state
 from k8s_sky_provider.runner.console import Console
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
 
@@ -82,6 +82,7 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine]) -> 
             expected_mounts=request.expected_mounts,
             allow_network_file_system=request.allow_network_file_system,
         )
+        credentials.prepare(home)
         run = actions.Run(request=request, engine=make_engine(), home=home)
         outcome = action(run)
         exit_code, reason = outcome.exit_code, outcome.reason
