@@ -101,7 +101,10 @@ def _load_versioned(name: str, text: str, other_half: str) -> dict[str, JsonValu
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Owner:
-    """Who asks: the task instance and the deployment it belongs to."""
+    """Who asks: the task instance and the deployment it belongs to.
+
+    :param generation: changes when the task is cleared or its run is made anew, and not when it is retried
+    """
 
     deployment: str
     dag_id: str
@@ -109,6 +112,7 @@ class Owner:
     task_id: str
     map_index: int = -1
     try_number: int = 1
+    generation: str = ""
 
     @property
     def task_instance(self) -> tuple[str, str, str, str, int]:
@@ -124,6 +128,7 @@ class TaskOverrides:
     :param default_resources: the same, for keys that neither the task nor ``resources`` has
     :param num_nodes: number of nodes
     :param job_name: the job's name
+    :param job_suffix: what its name ends with, to find it again
     :param workdir: directory on the volume, or ``{"url": repository, "ref": branch, tag or commit}``
     :param file_mounts: path on the cluster -> path on the volume or URL of a bucket
     :param envs: environment variables, over those of the task
@@ -137,6 +142,7 @@ class TaskOverrides:
     default_resources: dict[str, JsonValue] = dataclasses.field(default_factory=dict)
     num_nodes: int | None = None
     job_name: str | None = None
+    job_suffix: str | None = None
     workdir: str | dict[str, str] | None = None
     file_mounts: dict[str, str] = dataclasses.field(default_factory=dict)
     envs: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -248,6 +254,8 @@ class SkyResult:
     def cut_to_fit(self, whole_result: str | None, limit: int = TERMINATION_MESSAGE_LIMIT) -> SkyResult:
         """Return a result of at most ``limit`` bytes: first the oldest log lines go, then the value, then the reason.
 
+        A text is cut; of anything else nothing stays, for a part of a list would pass for the whole.
+
         :param whole_result: path on the volume where the uncut result is, if it could be kept
         """
         if self.fits(limit):
@@ -260,7 +268,7 @@ class SkyResult:
             return cut
         cut = dataclasses.replace(cut, truncated=True, whole_result=whole_result)
         value = cut.return_value
-        while isinstance(value, (list, str)) and value and not cut.fits(limit):
+        while isinstance(value, str) and value and not cut.fits(limit):
             value = value[: len(value) * 7 // 8]
             cut = dataclasses.replace(cut, return_value=value)
         if not cut.fits(limit):

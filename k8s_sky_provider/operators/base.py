@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,7 +34,7 @@ from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, ProtocolError, 
 from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Credential, Workspace
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
     from pendulum import DateTime
 
 RUNNER_COMMAND = ["tini", "--", "python", "-m", "k8s_sky_provider.runner"]
@@ -86,7 +86,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         "config_map",
         "service_account_name",
     )
-    operator_extra_links = (SkyPilotDashboardLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (SkyPilotDashboardLink(),)
     ui_color = "#82a8dc"
 
     def __init__(
@@ -108,6 +108,11 @@ class SkyBaseOperator(KubernetesPodOperator):
         do_xcom_push: bool = True,
         **kwargs: Any,
     ) -> None:
+        if "sky_home_dir" in kwargs:
+            raise SkyRequestError(
+                "sky_home_dir: SkyPilot's state is on the volume of volume_claim here, in the same home for all tasks: "
+                "leave it out, and give paths as ~/sky_workdir/..."
+            )
         super().__init__(
             startup_timeout_seconds=startup_timeout_seconds,
             startup_check_interval_seconds=startup_check_interval_seconds,
@@ -260,6 +265,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         result = self._read_result(remote_pod, terminated)
         if context is not None:
             context["ti"].xcom_push(key=RESULT_KEY, value=result.to_dict())
+            self.push_more(context, result)
             self._push_links(context, result)
         if result.exit_code != ExitCode.OK:
             raise error_for(result, fail_fast=self.fail_fast)
@@ -277,9 +283,14 @@ class SkyBaseOperator(KubernetesPodOperator):
             return
         context["ti"].xcom_push(key=LINKS_KEY, value=links)
 
+    def push_more(self, context: Context, result: SkyResult) -> None:
+        """Push what else the next task wants of a result, of a failed task too."""
+
     def _finish(self) -> Any:
         if self._result is None:
             raise SkyPodFailedError("The pod was gone before its result could be read")
+        if self._result.truncated:
+            self.log.warning("The result was too long; the whole is on the volume in %s", self._result.whole_result)
         # The task runner looks at this only after execute: see do_xcom_push in __init__.
         self.do_xcom_push = self.push_return_value
         return self._result.return_value
@@ -320,6 +331,8 @@ class SkyBaseOperator(KubernetesPodOperator):
             task_id=ti.task_id,
             map_index=-1 if ti.map_index is None else ti.map_index,
             try_number=ti.try_number,
+            # Airflow raises max_tries when a task is cleared, and only then.
+            generation=f"{getattr(context.get('dag_run'), 'start_date', '')}/{ti.max_tries}",
         )
 
     def _build_request(self, context: Context | None) -> SkyRequest:

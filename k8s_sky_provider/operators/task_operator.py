@@ -66,7 +66,7 @@ class SkyTaskOperator(SkyBaseOperator):
     :param local_disk: local disk of each node, as ``nvme:1000+`` (templated)
     :param image_id: the nodes' image, as ``docker:ubuntu:22.04``; by default the task's own, or else
         ``default_image_id`` of the ``[skypilot]`` section (templated)
-    :param ports: ports to open: one, a range ``8000-8010``, or a list (templated)
+    :param open_ports: ports to open, SkyPilot's ``ports``: one, a range ``8000-8010``, or a list (templated)
     :param priority: priority of the job: a number, or the name of a priority class (templated)
     :param num_nodes: number of nodes (templated)
     :param config: SkyPilot configuration over that of ``config.yaml``, for this action only (templated)
@@ -99,7 +99,7 @@ class SkyTaskOperator(SkyBaseOperator):
         "network_tier",
         "local_disk",
         "image_id",
-        "ports",
+        "open_ports",
         "priority",
         "num_nodes",
         "config",
@@ -144,7 +144,7 @@ class SkyTaskOperator(SkyBaseOperator):
         network_tier: str | None = None,
         local_disk: str | None = None,
         image_id: str | None = None,
-        ports: int | str | Sequence[int | str] | None = None,
+        open_ports: int | str | Sequence[int | str] | None = None,
         priority: int | str | None = None,
         num_nodes: int | str | None = None,
         config: Mapping[str, Any] | None = None,
@@ -188,7 +188,7 @@ class SkyTaskOperator(SkyBaseOperator):
         self.network_tier = network_tier
         self.local_disk = local_disk
         self.image_id = image_id
-        self.ports = ports
+        self.open_ports = open_ports
         self.priority = priority
         self.num_nodes = num_nodes
         self.config = config
@@ -261,7 +261,7 @@ class SkyTaskOperator(SkyBaseOperator):
             "network_tier": self.network_tier,
             "local_disk": self.local_disk,
             "image_id": self.image_id,
-            "ports": self.ports,
+            "ports": self.open_ports,
         }
         if self.priority is not None:
             number = str(self.priority).lstrip("-").isdigit()

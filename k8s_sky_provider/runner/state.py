@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k8s_sky_provider.protocol import SECRETS_DIRECTORY, ExitCode, Owner
+from k8s_sky_provider.protocol import SECRETS_DIRECTORY, ExitCode, JsonValue, Owner
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -135,21 +135,41 @@ def values_in_secret_file(path: str | None) -> frozenset[str]:
 
 def record_owner(home: Path, cluster_name: str, owner: Owner) -> None:
     """Note who makes a cluster, before it exists: a launch that dies half-way can then be traced and cleaned up."""
-    directory = home / ".sky" / "k8s_sky" / "owners"
-    directory.mkdir(parents=True, exist_ok=True)
     record = {**dataclasses.asdict(owner), "cluster_name": cluster_name, "recorded_at": int(time.time())}
-    with tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as file:
-        json.dump(record, file)
-    Path(file.name).replace(directory / f"{cluster_name}.json")
+    note(home, "owners", cluster_name, record)
 
 
 def owner_of(home: Path, cluster_name: str) -> Owner | None:
     """Return who made a cluster, or None if nobody recorded it."""
+    record = read_note(home, "owners", cluster_name) or {}
     try:
-        record = json.loads((home / ".sky" / "k8s_sky" / "owners" / f"{cluster_name}.json").read_text())
         return Owner(**{field.name: record[field.name] for field in dataclasses.fields(Owner)})
-    except (FileNotFoundError, ValueError, KeyError):
+    except KeyError:
         return None
+
+
+def note(home: Path, kind: str, name: str, content: dict[str, JsonValue]) -> None:
+    """Write one of the provider's own notes on the volume, whole or not at all."""
+    directory = _notes(home, kind)
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).replace(directory / f"{name}.json")
+
+
+def read_note(home: Path, kind: str, name: str) -> dict[str, JsonValue] | None:
+    """Return what :func:`note` wrote; None if there is none, or none that can be read."""
+    try:
+        content = json.loads((_notes(home, kind) / f"{name}.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _notes(home: Path, kind: str) -> Path:
+    return home / ".sky" / "k8s_sky" / kind
 
 
 def keep_whole(home: Path, name: str, text: str) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k8s_sky_provider.protocol import OnCancel, TaskOverrides
 from k8s_sky_provider.runner import state
+from k8s_sky_provider.runner.actions import once
 from k8s_sky_provider.runner.actions.cluster import end_cluster
-from k8s_sky_provider.runner.actions.cluster_jobs import follow_job
+from k8s_sky_provider.runner.actions.cluster_jobs import follow_job, undo_job
 from k8s_sky_provider.runner.actions.return_file import with_return_value
 from k8s_sky_provider.runner.actions.run import Outcome
 from k8s_sky_provider.runner.failure import ActionFailedError
@@ -24,11 +26,10 @@ _LAUNCH_OPTIONS = ("retry_until_up", "no_setup", "fast", "resize", "clone_disk_f
 def launch(run: Run) -> Outcome:
     """Launch a cluster, or use the one of that name, run the task and wait for it unless told not to."""
     arguments = run.request.arguments
-    task = run.engine.load_task(arguments["task"], TaskOverrides(**arguments["overrides"]))
     name = run.cluster_name = str(arguments["cluster_name"])
-    options = {option: arguments[option] for option in _LAUNCH_OPTIONS}
+    task = run.engine.load_task(arguments["task"], _overrides(run))
     if arguments["dryrun"]:
-        run.engine.launch(task, name, dryrun=True, **options)
+        run.engine.launch(task, name, dryrun=True, **_options(run))
         return Outcome(return_value=name)
     owner = run.request.owner
     recorded = state.owner_of(run.home, name)
@@ -38,56 +39,70 @@ def launch(run: Run) -> Outcome:
     if made_here:
         state.record_owner(run.home, name, owner)
     run.undo = functools.partial(_undo, run, name, made_here=made_here)
-    try:
-        run.job_id = run.engine.launch(task, name, dryrun=False, **options)
-    except ActionFailedError:
-        if made_here and run.engine.cluster_exists(name):
-            print(f"The launch failed; taking down what it made: {name}")
-            end_cluster(run.engine, name)
-        raise
+    outcome = once.earlier_outcome(run)
+    if outcome is None:
+        run.job_id = once.earlier_job(run, name) or _submit(run, task, name, made_here=made_here)
     if not arguments["wait"]:
         return Outcome(return_value=name)
     # Not a finally: what a cancelled run leaves behind is for on_cancel to say.
-    outcome: Outcome | ActionFailedError
     try:
-        outcome = with_return_value(run, name, follow_job(run, name))
-    except ActionFailedError as failure:
-        outcome = failure
-    if arguments["auto_down"]:
-        print(f"Taking cluster {name} down (auto_down)")
-        end_cluster(run.engine, name)
-    if isinstance(outcome, ActionFailedError):
-        raise outcome
+        outcome = outcome or _wait(run, name)
+    except ActionFailedError:
+        _auto_down(run, name)
+        raise
+    _auto_down(run, name)
     return outcome
 
 
 def exec_(run: Run) -> Outcome:
     """Run a task on a cluster that is up and wait for it unless told not to."""
     arguments = run.request.arguments
-    task = run.engine.load_task(arguments["task"], TaskOverrides(**arguments["overrides"]))
     name = run.cluster_name = str(arguments["cluster_name"])
-    run.undo = functools.partial(_undo, run, name, made_here=False)
-    run.job_id = run.engine.exec(task, name)
+    task = run.engine.load_task(arguments["task"], _overrides(run))
+    run.undo = functools.partial(undo_job, run, name)
+    run.job_id = once.earlier_job(run, name)
+    if run.job_id is None:
+        run.job_id = run.engine.exec(task, name)
     if not arguments["wait"]:
         return Outcome(return_value=name)
     return with_return_value(run, name, follow_job(run, name))
 
 
-def _undo(run: Run, cluster_name: str, wish: OnCancel, *, made_here: bool) -> str:
-    if run.job_id is None and made_here:
-        # Half a cluster is of no use to anybody and has no autostop yet.
-        wish = OnCancel.DOWN
-    if wish is OnCancel.DOWN:
-        if run.engine.cluster_exists(cluster_name):
+def _overrides(run: Run) -> TaskOverrides:
+    overrides = TaskOverrides(**run.request.arguments["overrides"])
+    return dataclasses.replace(overrides, job_suffix=once.job_suffix(run.request.owner))
+
+
+def _options(run: Run) -> dict[str, Any]:
+    return {option: run.request.arguments[option] for option in _LAUNCH_OPTIONS}
+
+
+def _submit(run: Run, task: Any, cluster_name: str, *, made_here: bool) -> int | None:
+    """Launch; a launch that fails takes down what it made."""
+    try:
+        return run.engine.launch(task, cluster_name, dryrun=False, **_options(run))
+    except ActionFailedError:
+        if made_here and run.engine.cluster_exists(cluster_name):
+            print(f"The launch failed; taking down what it made: {cluster_name}")
             end_cluster(run.engine, cluster_name)
-        return f"cluster {cluster_name} was taken down"
-    if wish is OnCancel.STOP:
-        run.engine.stop(cluster_name)
-        return f"cluster {cluster_name} was stopped"
-    if run.job_id is None:
-        return "no job had been submitted"
-    run.engine.cancel_job(cluster_name, run.job_id)
-    return f"job {run.job_id} on cluster {cluster_name} was cancelled"
+        raise
+
+
+def _wait(run: Run, cluster_name: str) -> Outcome:
+    outcome = with_return_value(run, cluster_name, follow_job(run, cluster_name))
+    once.note_outcome(run, outcome)
+    return outcome
+
+
+def _auto_down(run: Run, cluster_name: str) -> None:
+    if run.request.arguments["auto_down"] and run.engine.cluster_exists(cluster_name):
+        print(f"Taking cluster {cluster_name} down (auto_down)")
+        end_cluster(run.engine, cluster_name)
+
+
+def _undo(run: Run, cluster_name: str, wish: OnCancel, *, made_here: bool) -> str:
+    # Half a cluster is of no use to anybody and has no autostop yet.
+    return undo_job(run, cluster_name, OnCancel.DOWN if run.job_id is None and made_here else wish)
 
 
 ACTIONS: dict[str, Callable[[Run], Outcome]] = {"launch": launch, "exec": exec_}

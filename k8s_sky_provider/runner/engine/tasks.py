@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ from k8s_sky_provider.runner.engine.errors import explain
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
+    import contextlib
+
     from k8s_sky_provider.protocol import TaskOverrides
 
 _WHERE = ("infra", "cloud", "region", "zone", "instance_type")
@@ -53,6 +54,8 @@ class SkyTasks:
                 loaded.num_nodes = overrides.num_nodes
             if overrides.job_name is not None:
                 loaded.name = overrides.job_name
+            if overrides.job_suffix is not None:
+                loaded.name = f"{loaded.name or 'task'}-{overrides.job_suffix}"
             if overrides.workdir is not None:
                 loaded.workdir = overrides.workdir
             loaded.update_envs_and_secrets_from_workdir()

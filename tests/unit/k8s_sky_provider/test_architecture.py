@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import reference
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
 import k8s_sky_provider
 from k8s_sky_provider import operators
 from k8s_sky_provider.operators import SkyBaseOperator
+from k8s_sky_provider.operators.task_operator import SkyTaskOperator
 from k8s_sky_provider.runner.actions import ACTIONS
 
 PACKAGE = Path(k8s_sky_provider.__file__).parent
@@ -106,3 +110,15 @@ def test_what_is_no_operator_is_no_attribute() -> None:
 
 def test_every_operator_has_an_action_of_the_runner_and_every_action_an_operator() -> None:
     assert {operator.action for operator in OPERATORS} == set(ACTIONS)
+
+
+@pytest.mark.parametrize("operator", [SkyTaskOperator, *OPERATORS], ids=lambda operator: str(operator.__name__))
+def test_no_parameter_takes_the_name_of_one_of_kubernetes_pod_operator(operator: type[SkyBaseOperator]) -> None:
+    own = {parameter.name for parameter in reference.parameters(operator)}
+    inherited = {
+        name
+        for parent in KubernetesPodOperator.__mro__[:-1]
+        if "__init__" in vars(parent)
+        for name in inspect.signature(vars(parent)["__init__"]).parameters
+    }
+    assert not own & inherited

@@ -30,6 +30,7 @@ class TaskInstance:
     run_id: str = "manual__2026-01-01"
     map_index: int = -1
     try_number: int = 1
+    max_tries: int = 0
     start_date: dt.datetime = dataclasses.field(default_factory=lambda: dt.datetime.now(tz=dt.UTC))
     xcom: dict[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -98,7 +98,7 @@ class TestArguments:
             ({"network_tier": "best"}, {"network_tier": "best"}),
             ({"local_disk": "nvme:1000+"}, {"local_disk": "nvme:1000+"}),
             ({"image_id": "docker:ubuntu"}, {"image_id": "docker:ubuntu"}),
-            ({"ports": [8080, "9000-9010"]}, {"ports": [8080, "9000-9010"]}),
+            ({"open_ports": [8080, "9000-9010"]}, {"ports": [8080, "9000-9010"]}),
             ({"priority": 500}, {"priority": 500}),
             ({"priority": "500"}, {"priority": 500}),
             ({"priority": "high"}, {"priority_class": "high"}),
@@ -201,19 +201,6 @@ class TestArguments:
         }
         assert operator.default_on_cancel is OnCancel.CANCEL
 
-    @pytest.mark.parametrize("purge", [False, True])
-    def test_down(self, purge: bool) -> None:
-        operator = SkyDownOperator(task_id="down", dag=make_dag(), cluster_name="demo", purge=purge)
-        assert arguments_of(operator) == {"cluster_name": "demo", "purge": purge}
-        assert operator.default_on_cancel is None
-
-    @pytest.mark.parametrize(
-        ("names", "expected"), [(None, None), ("demo", ["demo"]), (["a", "b"], ["a", "b"]), (("a",), ("a",)), ([], [])]
-    )
-    def test_status(self, names: Any, expected: list[str] | None) -> None:
-        operator = SkyStatusOperator(task_id="status", dag=make_dag(), cluster_names=names, refresh=True)
-        assert arguments_of(operator) == {"cluster_names": expected, "refresh": True}
-
     def test_a_task_beside_the_dag_is_read_by_the_worker(self, tmp_path: Path) -> None:
         (tmp_path / "task.yaml").write_text("run: echo from the file\n")
         operator = SkyLaunchOperator(task_id="launch", sky_task_yaml="task.yaml", dag=make_dag(tmp_path))
@@ -299,20 +286,9 @@ class TestWrongArguments:
             arguments_of(operator)
 
     @pytest.mark.parametrize("value", [None, 7, ["demo"]])
-    @pytest.mark.parametrize(
-        ("kind", "arguments"), [(SkyExecOperator, {"sky_task_yaml": TASK}), (SkyDownOperator, {})], ids=["exec", "down"]
-    )
-    def test_that_another_task_returned(
-        self, kind: type[SkyBaseOperator], arguments: dict[str, Any], value: object
-    ) -> None:
-        operator = kind(task_id="task", dag=make_dag(), cluster_name=value, **arguments)
+    def test_that_another_task_returned(self, value: Any) -> None:
+        operator = SkyExecOperator(task_id="task", dag=make_dag(), cluster_name=value, sky_task_yaml=TASK)
         with pytest.raises(SkyRequestError, match=re.escape(f"cluster_name: {value!r} is no name; did the task")):
-            arguments_of(operator)
-
-    @pytest.mark.parametrize("value", [7, ["a", 7]])
-    def test_that_are_no_names_in_status(self, value: Any) -> None:
-        operator = SkyStatusOperator(task_id="status", dag=make_dag(), cluster_names=value)
-        with pytest.raises(SkyRequestError, match="cluster_names: must be a name or a list of names, not"):
             arguments_of(operator)
 
 

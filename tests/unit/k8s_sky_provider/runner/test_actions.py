@@ -10,6 +10,7 @@ import pytest
 from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest, TaskOverrides
 from k8s_sky_provider.runner import actions, state
 from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
+from k8s_sky_provider.runner.actions.once import job_suffix
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
 from unit.k8s_sky_provider.fake_engine import JOB_ID, FakeEngine
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="launch")
 STRANGER = Owner(deployment="airflow", dag_id="other", run_id="run", task_id="launch")
+MARK = job_suffix(OWNER).removesuffix("-1")
 LAUNCH_OPTIONS: dict[str, Any] = {
     "retry_until_up": True,
     "no_setup": True,
@@ -77,7 +79,7 @@ class TestLaunch:
     def test_it_hands_everything_to_skypilot(self, home: Path) -> None:
         engine = FakeEngine()
         launch(home, engine)
-        assert engine.tasks == [(LAUNCH["task"], TaskOverrides(**LAUNCH["overrides"]))]
+        assert engine.tasks == [(LAUNCH["task"], TaskOverrides(**LAUNCH["overrides"], job_suffix=f"{MARK}-1"))]
 
     def test_its_options_are_those_of_the_request(self, home: Path) -> None:
         engine = FakeEngine()
@@ -149,7 +151,7 @@ class TestLaunch:
 
     def test_one_that_fails_again_takes_down_what_its_first_try_made(self, home: Path) -> None:
         engine = FakeEngine()
-        launch(home, engine, auto_down=False)
+        launch(home, engine, auto_down=False, wait=False)
         engine.fail("launch")
         with pytest.raises(ActionFailedError):
             launch(home, engine)
@@ -235,51 +237,18 @@ class TestJob:
         engine = FakeEngine("demo")
         engine.job_ends_as = "FAILED"
         ACTIONS["exec"](start(home, engine, "exec", EXEC))
-        assert engine.calls == ["load_task", "exec demo", "follow_job demo 7"]
+        assert engine.calls == ["load_task", "cluster_queue demo", "exec demo", "follow_job demo 7"]
         assert engine.clusters == {"demo"}
 
     def test_exec_that_does_not_wait_leaves_the_job_to_itself(self, home: Path) -> None:
         engine = FakeEngine("demo")
         run = start(home, engine, "exec", {**EXEC, "wait": False})
         assert ACTIONS["exec"](run).return_value == "demo"
-        assert engine.calls == ["load_task", "exec demo"]
+        assert engine.calls == ["load_task", "cluster_queue demo", "exec demo"]
         assert run.job_id == JOB_ID
 
     def test_exec_returns_the_clusters_name(self, home: Path) -> None:
         assert ACTIONS["exec"](start(home, FakeEngine("demo"), "exec", EXEC)).return_value == "demo"
-
-
-class TestDown:
-    """Down is done when the cluster is gone, however often it is asked for."""
-
-    @pytest.mark.parametrize("purge", [False, True])
-    def test_it_takes_a_cluster_down(self, purge: bool, home: Path) -> None:
-        engine = FakeEngine("demo", "other")
-        outcome = ACTIONS["down"](start(home, engine, "down", {"cluster_name": "demo", "purge": purge}))
-        assert outcome.return_value == "demo"
-        assert engine.calls == ["down demo purge" if purge else "down demo"]
-        assert engine.clusters == {"other"}
-
-    def test_a_second_one_is_fine(self, home: Path) -> None:
-        engine = FakeEngine("demo")
-        for _ in range(2):
-            outcome = ACTIONS["down"](start(home, engine, "down", {"cluster_name": "demo", "purge": False}))
-            assert (outcome.exit_code, outcome.return_value) == (ExitCode.OK, "demo")
-        assert engine.calls == ["down demo"]
-
-    def test_a_name_that_skypilot_never_had_is_an_error(self, home: Path) -> None:
-        with pytest.raises(ActionFailedError, match="SkyPilot never had a cluster 'dmeo' in this state") as caught:
-            ACTIONS["down"](start(home, FakeEngine("demo"), "down", {"cluster_name": "dmeo", "purge": False}))
-        assert caught.value.exit_code is ExitCode.REQUEST_WRONG
-
-
-@pytest.mark.parametrize(("names", "expected"), [(None, ["a", "b"]), (["b", "c"], ["b"]), ([], [])])
-@pytest.mark.parametrize("refresh", [False, True])
-def test_status_lists_clusters(names: list[str] | None, expected: list[str], refresh: bool, home: Path) -> None:
-    engine = FakeEngine("a", "b")
-    outcome = ACTIONS["status"](start(home, engine, "status", {"cluster_names": names, "refresh": refresh}))
-    assert [row["name"] for row in outcome.return_value] == expected
-    assert engine.calls == ["status refresh" if refresh else "status"]
 
 
 class TestCancel:
@@ -306,7 +275,7 @@ class TestCancel:
         elif provisioning:
             expected = []
         else:
-            expected = ["cancel_job demo 7"]
+            expected = ["cancel_jobs demo [7]"]
         assert engine.calls == expected
         assert ("demo" in engine.clusters) is (expected != ["down demo"])
         assert ("demo" in said) is bool(expected)
@@ -314,7 +283,7 @@ class TestCancel:
     @pytest.mark.parametrize(
         ("on_cancel", "expected", "said"),
         [
-            (OnCancel.CANCEL, ["cancel_job demo 7"], "job 7 on cluster demo was cancelled"),
+            (OnCancel.CANCEL, ["cancel_jobs demo [7]"], "job 7 on cluster demo was cancelled"),
             (OnCancel.DOWN, ["down demo"], "cluster demo was taken down"),
             (OnCancel.STOP, ["stop demo"], "cluster demo was stopped"),
             (OnCancel.LEAVE, [], "nothing was undone"),

@@ -47,7 +47,7 @@ def ask(action: str, arguments: dict[str, Any], **fields: Any) -> str:
     return request.to_argument()
 
 
-STATUS = ask("status", {"cluster_names": None, "refresh": False})
+STATUS = ask("status", {"cluster_names": None, "refresh": False, "ip": False, "endpoints": False, "all_users": False})
 
 
 class Process:
@@ -111,7 +111,7 @@ class TestProcess:
             tmp_path,
             ask("exec", EXEC),
             methods="""
-            def follow_job(self, *_):
+            def follow_job(self, *_, **__):
                 print("boom")
                 return "FAILED"
             """,
@@ -163,7 +163,7 @@ class TestProcess:
             tmp_path,
             ask("exec", EXEC, on_cancel=OnCancel.CANCEL),
             methods="""
-            def follow_job(self, *_):
+            def follow_job(self, *_, **__):
                 print("at work")
                 try:
                     time.sleep(60)
@@ -184,11 +184,11 @@ class TestProcess:
             tmp_path,
             ask("exec", EXEC, on_cancel=OnCancel.CANCEL),
             methods="""
-            def follow_job(self, *_):
+            def follow_job(self, *_, **__):
                 print("at work")
                 time.sleep(60)
 
-            def cancel_job(self, *_):
+            def cancel_jobs(self, *_):
                 print("cancelling")
                 os.kill(os.getpid(), signal.SIGTERM)  # a second one must not stop the first
             """,
@@ -263,7 +263,7 @@ class TestProcess:
         assert result.reason == "RuntimeError: refused: ***"
         assert "token is ***" in result.log_tail
 
-    def test_a_long_result_is_cut_and_the_whole_is_on_the_volume(self, tmp_path: Path) -> None:
+    def test_a_long_list_is_an_error_and_the_whole_is_on_the_volume(self, tmp_path: Path) -> None:
         process = Process(
             tmp_path,
             STATUS,
@@ -273,7 +273,10 @@ class TestProcess:
             """,
         )
         result = process.end()
+        assert result.exit_code == ExitCode.REQUEST_WRONG
+        assert "the list has 500 rows, which do not fit" in result.reason
         assert result.truncated
+        assert result.return_value is None
         assert result.whole_result is not None
         path = Path(result.whole_result)
         assert path.parent == tmp_path / "sky_logs" / "results"
@@ -308,10 +311,10 @@ class TestAction:
     def test_a_cancel_that_cannot_be_undone_says_so(self, tmp_path: Path) -> None:
         engine = FakeEngine("demo")
         engine.told_to_stop_in = "follow_job"
-        engine.fail("cancel_job")
+        engine.fail("cancel_jobs")
         result = run(tmp_path, ask("exec", EXEC, on_cancel=OnCancel.CANCEL), engine)
         assert result.exit_code == ExitCode.CANCELLED
-        assert result.reason == "Cancelled, but it could not be undone: cancel_job failed"
+        assert result.reason == "Cancelled, but it could not be undone: cancel_jobs failed"
 
     def test_a_success_has_no_log_in_its_result(self, tmp_path: Path) -> None:
         assert run(tmp_path, STATUS).log_tail == []

@@ -1,0 +1,83 @@
+"""Once and only once: a runner that starts again for a task instance takes up the job that is there already.
+
+A pod can be lost at any time: its node goes, somebody deletes it, Airflow's worker dies. Airflow then tries the task
+again, and the next runner must not submit what was submitted. So a job's name ends with a mark of its task instance
+and the number of the try, which the cluster's own queue keeps; and how a job ended is noted on the volume before
+``auto_down`` takes the cluster, and its queue, away.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING
+
+from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner import state
+from k8s_sky_provider.runner.actions.run import Outcome
+from k8s_sky_provider.runner.failure import ActionFailedError
+
+if TYPE_CHECKING:
+    from k8s_sky_provider.protocol import Owner
+    from k8s_sky_provider.runner.actions.run import Run
+
+UNSUCCESSFUL = {"FAILED", "FAILED_SETUP", "FAILED_DRIVER", "CANCELLED"}
+"""Statuses of jobs that a later try begins anew."""
+
+
+def job_suffix(owner: Owner) -> str:
+    """Return what the name of a job ends with: the mark of its task instance, and the try that submitted it."""
+    return f"{_mark(owner)}-{owner.try_number}"
+
+
+def earlier_job(run: Run, cluster_name: str) -> int | None:
+    """Return the job on a cluster that this task instance has already, if it is to be followed.
+
+    That is one that runs or succeeded, and of this very try also one that failed.
+
+    :raises ActionFailedError: if the cluster is up and does not tell
+    """
+    if not run.engine.cluster_exists(cluster_name):
+        return None
+    try:
+        jobs = run.engine.cluster_queue(cluster_name, skip_finished=False, all_users=False)
+    except ActionFailedError:
+        if any(row["status"] == "UP" for row in run.engine.status([cluster_name], refresh=False)):
+            raise
+        return None
+    owner = run.request.owner
+    for job in jobs:
+        named = re.search(rf"-{_mark(owner)}-(\d+)$", job.get("job_name") or "")
+        if named:
+            is_ours = job["status"] not in UNSUCCESSFUL or int(named[1]) == owner.try_number
+            if is_ours:
+                print(f"Job {job['job_id']} on cluster {cluster_name} is this task's own; taking it up")
+            return int(job["job_id"]) if is_ours else None
+    return None
+
+
+def note_outcome(run: Run, outcome: Outcome) -> None:
+    """Note on the volume how the job ended, for a runner that starts again after its cluster is gone."""
+    owner = run.request.owner
+    noted = {"try_number": owner.try_number, "job_id": run.job_id, "outcome": dataclasses.asdict(outcome)}
+    state.note(run.home, "outcomes", _mark(owner), noted)
+
+
+def earlier_outcome(run: Run) -> Outcome | None:
+    """Return how this task instance's job ended if that is noted: a success, or a failure of this very try."""
+    noted = state.read_note(run.home, "outcomes", _mark(run.request.owner))
+    if noted is None:
+        return None
+    outcome = Outcome(**{**noted["outcome"], "exit_code": ExitCode(noted["outcome"]["exit_code"])})
+    if outcome.exit_code != ExitCode.OK and noted["try_number"] != run.request.owner.try_number:
+        return None
+    run.job_id = noted["job_id"]
+    print(f"Job {run.job_id} of this task has ended already; taking its outcome")
+    return outcome
+
+
+def _mark(owner: Owner) -> str:
+    """Return the mark of a task instance: the same for each of its tries, another one after it was cleared."""
+    return hashlib.sha256(json.dumps([*owner.task_instance, owner.generation]).encode()).hexdigest()[:8]
