@@ -1,4 +1,4 @@
-"""The operators of volumes, buckets and infrastructure: their arguments become the runner's."""
+"""The operators of volumes, buckets, infrastructure and shell commands: their arguments become the runner's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators import (
     SkyBaseOperator,
+    SkyBashOperator,
     SkyCheckOperator,
     SkyGpusOperator,
     SkyStorageDeleteOperator,
@@ -49,6 +50,12 @@ def arguments_of(operator: SkyBaseOperator) -> dict[str, Any]:
             SkyVolumeApplyOperator,
             {"volume_name": "data", "volume_type": "k8s-pvc", "infra": "k8s", "size": "1Gi"},
             {"volume": {}, "overrides": {"name": "data", "type": "k8s-pvc", "infra": "k8s", "size": "1Gi"}},
+        ),
+        (SkyBashOperator, {"bash_command": "echo"}, {"bash_command": "echo", "env": {}}),
+        (
+            SkyBashOperator,
+            {"bash_command": "echo {{ params.who }}", "env": {"A": "{{ params.who }}"}},
+            {"bash_command": "echo Zoë", "env": {"A": "Zoë"}},
         ),
         (SkyVolumeDeleteOperator, {"names": "a*"}, {"names": ["a*"], "missing_ok": False, "purge": False}),
         (
@@ -112,6 +119,7 @@ def test_a_volume_beside_the_dag_is_read_by_the_worker(tmp_path: Path, content: 
         (SkyVolumeDeleteOperator, {"names": ""}, "names: must be a name or a list of names, not ''"),
         (SkyStorageDeleteOperator, {}, "names and all_storage: give one of them"),
         (SkyStorageDeleteOperator, {"names": "a", "all_storage": True}, "names and all_storage: give one of them"),
+        (SkyBashOperator, {"bash_command": " "}, "bash_command: ' ' is no command"),
         (SkyGpusOperator, {"count": 0}, "count: 0 is not a number above 0"),
     ],
 )
