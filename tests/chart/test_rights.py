@@ -64,18 +64,22 @@ def test_skypilot_uses_this_namespace() -> None:
         "pods/portforward:create,get",
         "services:create,get,list,patch,delete,deletecollection",
         "events:list",
-        "persistentvolumeclaims:get",
+        "persistentvolumeclaims:create,get,list,delete",
     )
 
 
 def test_skypilot_reads_what_belongs_to_no_namespace() -> None:
     role = render()["ClusterRole", f"{NAMESPACE}:sky-runner"]
-    assert grants(role) == expand("nodes:get,list", "node.k8s.io/runtimeclasses:list")
+    assert grants(role) == expand(
+        "nodes:get,list", "node.k8s.io/runtimeclasses:list", "storage.k8s.io/storageclasses:get,list"
+    )
 
 
 def test_skypilot_reads_pods_of_others_only_when_told() -> None:
     role = render({"skyKubernetes": {"readAllPods": True}})["ClusterRole", f"{NAMESPACE}:sky-runner"]
-    assert grants(role) == expand("nodes:get,list", "node.k8s.io/runtimeclasses:list", "pods:list")
+    assert grants(role) == expand(
+        "nodes:get,list", "node.k8s.io/runtimeclasses:list", "storage.k8s.io/storageclasses:get,list", "pods:list"
+    )
 
 
 def test_a_cluster_can_remove_itself_and_no_more() -> None:
@@ -85,11 +89,11 @@ def test_a_cluster_can_remove_itself_and_no_more() -> None:
 
 
 def test_extra_rules_are_added() -> None:
-    rule = {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list"]}
-    claims = {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["create"]}
+    rule = {"apiGroups": ["networking.k8s.io"], "resources": ["ingressclasses"], "verbs": ["get", "list"]}
+    claims = {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["patch"]}
     objects = render({"skyKubernetes": {"extraRules": [claims], "extraClusterRules": [rule]}})
-    assert "persistentvolumeclaims:create" in grants(objects["Role", "sky-runner"])
-    assert "storage.k8s.io/storageclasses:list" in grants(objects["ClusterRole", f"{NAMESPACE}:sky-runner"])
+    assert "persistentvolumeclaims:patch" in grants(objects["Role", "sky-runner"])
+    assert "networking.k8s.io/ingressclasses:list" in grants(objects["ClusterRole", f"{NAMESPACE}:sky-runner"])
 
 
 @pytest.mark.parametrize("values", [{}, merge(AIRFLOW, EXISTING_AIRFLOW), {"skyKubernetes": {"readAllPods": True}}])
