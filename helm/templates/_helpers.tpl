@@ -115,6 +115,11 @@ resources:
 {{- $_ := set $defaults "kubernetes" (dict
       "remote_identity" (include "sky.clusterServiceAccount" .)
       "provision_timeout" (int .Values.skyKubernetes.provisionTimeout)) -}}
+{{- /* The controllers of managed jobs and services start clusters, as the runner does: they have its rights. */ -}}
+{{- range $kind := list "jobs" "serve" -}}
+{{- $_ := set $defaults $kind (dict "controller" (dict "resources" (dict "_cluster_config_overrides" (dict
+      "kubernetes" (dict "remote_identity" (include "sky.runnerServiceAccount" $)))))) -}}
+{{- end -}}
 {{- end -}}
 {{- $config := mustMergeOverwrite $defaults (deepCopy .Values.config) -}}
 {{- if $config }}{{ toYaml $config }}{{ else }}{}{{ end }}

@@ -138,10 +138,20 @@ def test_an_airflow_elsewhere_finds_the_defaults_in_its_namespace() -> None:
     assert copies[0]["data"] == copies[1]["data"]
 
 
+def controllers(account: str = "sky-runner") -> dict[str, Any]:
+    """Return what the chart says of SkyPilot's controllers."""
+    resources = {"_cluster_config_overrides": {"kubernetes": {"remote_identity": account}}}
+    return {kind: {"controller": {"resources": resources}} for kind in ("jobs", "serve")}
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        pytest.param({}, {"kubernetes": {"remote_identity": "sky-cluster", "provision_timeout": 600}}, id="defaults"),
+        pytest.param(
+            {},
+            {"kubernetes": {"remote_identity": "sky-cluster", "provision_timeout": 600}, **controllers()},
+            id="defaults",
+        ),
         pytest.param({"skyKubernetes": {"enabled": False}}, {}, id="no-kubernetes"),
         pytest.param(
             {"skyKubernetes": {"enabled": False}, "config": {"aws": {"labels": {"a": "b"}}}},
@@ -164,14 +174,20 @@ def test_an_airflow_elsewhere_finds_the_defaults_in_its_namespace() -> None:
                     "provision_timeout": 60,
                     "pod_config": {"spec": {"containers": [{"imagePullPolicy": "IfNotPresent"}]}},
                 },
-                "jobs": {"bucket": "s3://x"},
+                **controllers(),
+                "jobs": {"bucket": "s3://x", **controllers()["jobs"]},
             },
             id="users-wins-deeply",
         ),
         pytest.param(
             {"serviceAccounts": {"cluster": {"create": False, "name": "mine"}}},
-            {"kubernetes": {"remote_identity": "mine", "provision_timeout": 600}},
+            {"kubernetes": {"remote_identity": "mine", "provision_timeout": 600}, **controllers()},
             id="existing-cluster-account",
+        ),
+        pytest.param(
+            {"serviceAccounts": {"runner": {"create": False, "name": "mine"}}},
+            {"kubernetes": {"remote_identity": "sky-cluster", "provision_timeout": 600}, **controllers("mine")},
+            id="controllers-have-the-runners-account",
         ),
     ],
 )

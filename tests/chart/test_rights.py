@@ -63,7 +63,7 @@ def test_skypilot_uses_this_namespace() -> None:
         "pods/exec:create,get",
         "pods/portforward:create,get",
         "services:create,get,list,patch,delete,deletecollection",
-        "events:list",
+        "events:list,create",
         "persistentvolumeclaims:create,get,list,delete",
     )
 
