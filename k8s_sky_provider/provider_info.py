@@ -34,8 +34,16 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "SkyPilot",
                 "python-modules": [
+                    "k8s_sky_provider.operators.bash",
                     "k8s_sky_provider.operators.cluster",
+                    "k8s_sky_provider.operators.cluster_jobs",
+                    "k8s_sky_provider.operators.infra",
+                    "k8s_sky_provider.operators.jobs",
                     "k8s_sky_provider.operators.launch",
+                    "k8s_sky_provider.operators.rsync",
+                    "k8s_sky_provider.operators.serve",
+                    "k8s_sky_provider.operators.ssh",
+                    "k8s_sky_provider.operators.storage",
                 ],
             }
         ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from airflow.providers.common.compat.sdk import XComArg
 
@@ -12,6 +12,9 @@ from k8s_sky_provider.operators.task import TO_BE_RENDERED
 
 # SkyPilot's own rule (sky/skylet/constants.py: CLUSTER_NAME_VALID_REGEX).
 _CLUSTER_NAME = re.compile(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
+
+_GLOB = re.compile(r"[*?\[\]]")
+_CLUSTER_NAMES = re.compile(r"[-_.a-zA-Z0-9*?\[\]^!]+")
 
 
 def check_cluster_name(name: object) -> None:
@@ -35,6 +38,55 @@ def rendered_cluster_name(name: object) -> str:
         raise SkyRequestError(f"cluster_name: {name!r} is no name; did the task that it comes from return one?")
     check_cluster_name(name)
     return name
+
+
+def check_cluster_names(argument: str, names: object) -> None:
+    """Check a cluster's name or glob, or several; what is still to be rendered or comes from XCom passes.
+
+    :raises SkyRequestError: if one of them can be no cluster's name
+    """
+    for name in [names] if isinstance(names, str) else names if isinstance(names, Sequence) else ():
+        if isinstance(name, str) and _GLOB.search(name) and not TO_BE_RENDERED.search(name):
+            if not _CLUSTER_NAMES.fullmatch(name):
+                raise SkyRequestError(
+                    f"{argument}: {name!r} must have only letters, digits, '-', '_', '.' and the wildcards *, ? and []"
+                )
+        else:
+            check_cluster_name(name)
+
+
+def rendered_cluster_names(argument: str, names: object) -> str | list[str]:
+    """Return a name or glob, or a list of them, after Jinja and XCom.
+
+    :raises SkyRequestError: if it is neither, or one of them can be no cluster's name
+    """
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise SkyRequestError(
+            f"{argument}: must be a name or a list of names, not {names!r}; did the task it comes from return one?"
+        )
+    check_cluster_names(argument, names)
+    return names if isinstance(names, str) else list(names)
+
+
+def check_whole_number(name: str, value: object, least: int = 1) -> None:
+    """Check a whole number; None, one that is still to be rendered and one that comes from XCom pass.
+
+    :raises SkyRequestError: if it is anything else, or below ``least``
+    """
+    if value is None or isinstance(value, XComArg) or (isinstance(value, str) and TO_BE_RENDERED.search(value)):
+        return
+    as_whole_number(name, value, least)
+
+
+def as_whole_number(name: str, value: object, least: int = 1) -> int:
+    """Return a whole number, which Jinja may have left as text.
+
+    :raises SkyRequestError: if it is none, or below ``least``
+    """
+    text = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"[0-9]+", text) or int(text) < least:
+        raise SkyRequestError(f"{name}: {value!r} is not a whole number from {least} up")
+    return int(text)
 
 
 def rendered_envs(envs: object, field: str = "envs") -> dict[str, str]:

@@ -106,9 +106,7 @@ class ClusterJobs(Protocol):
     def job_statuses(self, cluster_name: str, job_ids: list[int] | None) -> dict[int, str]:
         """Return the status of those of the jobs that the cluster has; None is for its last job."""
 
-    def cluster_queue(
-        self, cluster_name: str, *, skip_finished: bool, all_users: bool
-    ) -> list[dict[str, JsonValue]]:
+    def cluster_queue(self, cluster_name: str, *, skip_finished: bool, all_users: bool) -> list[dict[str, JsonValue]]:
         """List a cluster's jobs, the newest first."""
 
     def follow_job(self, cluster_name: str, job_id: int, *, tail: int = 0) -> str:
@@ -126,9 +124,6 @@ class ClusterJobs(Protocol):
     def job_exit_codes(self, cluster_name: str, job_id: int) -> list[int]:
         """Return a job's own exit codes, one for each node."""
 
-    def cancel_job(self, cluster_name: str, job_id: int) -> None:
-        """Cancel a job."""
-
     def cancel_jobs(self, cluster_name: str, job_ids: list[int] | None, *, all_users: bool = False) -> None:
         """Cancel jobs, or all of them."""
 
@@ -138,6 +133,9 @@ class Machines(Protocol):
 
     def machines(self, cluster_name: str) -> list[Any]:
         """Return the machines of a cluster that is up, by rank: the head is the first."""
+
+    def check_cluster_up(self, cluster_name: str) -> None:
+        """Ask the cloud about a cluster that cannot be reached; raise what it is if it is not up."""
 
     def run_command(
         self,
@@ -199,5 +197,60 @@ class Files(Protocol):
         """Return a file's first bytes, None if there is none; a relative path is one in the home directory."""
 
 
-class Engine(Tasks, Clusters, ClusterJobs, Machines, Storage, Infra, Files, Protocol):
+class ManagedJobs(Protocol):
+    """Jobs that SkyPilot's jobs controller looks after. A job has one row for each of its tasks."""
+
+    def load_job(
+        self, task: str | dict[str, Any] | list[dict[str, Any]], overrides: TaskOverrides, job_name: str
+    ) -> Any:
+        """Read, check and override all the tasks of a job."""
+
+    def launch_managed_job(self, job: Any, *, pool: str | None, num_jobs: int | None) -> list[int]:
+        """Bring the controller up if it is not, and submit a job as often as asked; return the ids."""
+
+    def managed_jobs(
+        self,
+        *,
+        job_ids: list[int] | None = None,
+        skip_finished: bool = False,
+        statuses: list[str] | None = None,
+        all_users: bool = False,
+    ) -> list[dict[str, JsonValue]]:
+        """List the tasks of managed jobs, the newest job first; none without a controller."""
+
+    def follow_managed_job(self, job_id: int, *, tail: int | None = None) -> list[dict[str, JsonValue]]:
+        """Print a job's output, or only its last lines, until it ends; list its tasks then."""
+
+    def print_managed_job_log(self, job_id: int, *, controller: bool, tail: int | None) -> None:
+        """Print what a job, or the controller about it, has written until now."""
+
+    def cancel_managed_jobs(self, job_ids: list[int]) -> None:
+        """Ask the controller to cancel jobs."""
+
+
+class Services(Protocol):
+    """Services, and pools of workers for managed jobs."""
+
+    def service_up(self, task: Any, name: str) -> str:
+        """Bring a service up, with its controller if that is not up; return the endpoint."""
+
+    def service_update(self, task: Any, name: str, mode: str) -> None:
+        """Give a service another task."""
+
+    def pool_apply(self, task: Any | None, name: str, *, workers: int | None, mode: str) -> None:
+        """Make or change a pool, with its controller if that is not up."""
+
+    def services(self, names: list[str] | None, *, pool: bool) -> list[dict[str, JsonValue]]:
+        """List services or pools, all of them or some by name; none without a controller."""
+
+    def services_down(self, names: list[str], *, purge: bool, pool: bool) -> None:
+        """Ask the controller to take services or pools down."""
+
+    def print_service_log(
+        self, name: str, *, target: str, replica: int | None, follow: bool, tail: int | None, pool: bool
+    ) -> None:
+        """Print the log of a replica, the controller or the load balancer."""
+
+
+class Engine(Tasks, Clusters, ClusterJobs, Machines, Storage, Infra, Files, ManagedJobs, Services, Protocol):
     """All of SkyPilot that the actions use."""

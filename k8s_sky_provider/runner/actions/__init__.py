@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k8s_sky_provider.runner.actions import cluster, launch
+from k8s_sky_provider.runner.actions import bash, cluster, cluster_jobs, infra, jobs, launch, machine, serve, storage
 from k8s_sky_provider.runner.actions.run import Outcome, Run, cancel
 
 if TYPE_CHECKING:
@@ -19,5 +19,12 @@ __all__ = ["ACTIONS", "Outcome", "Run", "cancel"]
 ACTIONS: dict[str, Callable[[Run], Outcome]] = {
     **launch.ACTIONS,
     **cluster.ACTIONS,
+    **cluster_jobs.ACTIONS,
+    **machine.ACTIONS,
+    **bash.ACTIONS,
+    **storage.ACTIONS,
+    **infra.ACTIONS,
+    **jobs.ACTIONS,
+    **serve.ACTIONS,
 }
 """Name in the request -> function."""

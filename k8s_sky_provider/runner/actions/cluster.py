@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 import time
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner.actions.run import Outcome
+from k8s_sky_provider.runner.actions.run import Outcome, listing
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -20,26 +22,105 @@ ATTEMPTS_TO_END = 3
 
 SECONDS_BETWEEN_ATTEMPTS = 5.0
 
+GLOB = re.compile(r"[*?\[\]]")
+"""What makes a pattern of a name."""
+
+CONTROLLERS = ("sky-jobs-controller-", "sky-serve-controller-")
+"""How the names of SkyPilot's own clusters begin: a glob that they match does not mean them."""
+
+NEWEST_CLUSTERS = 5
+"""How many clusters a cost report has unless all are asked for, as that of SkyPilot's command line."""
+
+
+def start(run: Run) -> Outcome:
+    """Start clusters that are stopped; one that is up stays as it is."""
+    arguments = run.request.arguments
+    return _each_cluster(
+        run,
+        lambda name: run.engine.start(
+            name,
+            idle_minutes_to_autostop=arguments["idle_minutes_to_autostop"],
+            wait_for=arguments["wait_for"],
+            down=arguments["down"],
+            retry_until_up=arguments["retry_until_up"],
+            force=arguments["force"],
+        ),
+    )
+
+
+def stop(run: Run) -> Outcome:
+    """Stop clusters."""
+    arguments = run.request.arguments
+    return _each_cluster(
+        run,
+        lambda name: run.engine.stop(
+            name, graceful=arguments["graceful"], graceful_timeout=arguments["graceful_timeout"]
+        ),
+    )
+
+
+def autostop(run: Run) -> Outcome:
+    """Set or cancel the autostop of clusters."""
+    arguments = run.request.arguments
+    return _each_cluster(
+        run,
+        lambda name: run.engine.autostop(
+            name,
+            idle_minutes=arguments["idle_minutes"],
+            wait_for=arguments["wait_for"],
+            down=arguments["down"],
+            hook=arguments["hook"],
+            hook_timeout=arguments["hook_timeout"],
+        ),
+    )
+
 
 def down(run: Run) -> Outcome:
-    """Take a cluster down; one that is gone already is fine, one that never was is an error."""
-    name = run.cluster_name = str(run.request.arguments["cluster_name"])
+    """Take clusters down; one that is gone already is fine, one that never was is an error."""
+    return _each_cluster(run, lambda name: _down(run, name))
+
+
+def _down(run: Run, name: str) -> None:
+    arguments = run.request.arguments
     if run.engine.cluster_exists(name):
-        run.engine.down(name, purge=bool(run.request.arguments["purge"]))
-    elif run.request.arguments.get("missing_ok") or run.engine.cluster_existed(name):
+        run.engine.down(
+            name,
+            purge=arguments["purge"],
+            graceful=arguments["graceful"],
+            graceful_timeout=arguments["graceful_timeout"],
+        )
+    elif arguments.get("missing_ok") or run.engine.cluster_existed(name):
         print(f"Cluster {name} is gone already")
     else:
         raise ActionFailedError(
             ExitCode.REQUEST_WRONG,
             f"cluster_name: SkyPilot never had a cluster {name!r} in this state; check the name and the volume",
         )
-    return Outcome(return_value=name)
 
 
 def status(run: Run) -> Outcome:
     """List clusters."""
     arguments = run.request.arguments
-    return Outcome(return_value=run.engine.status(arguments["cluster_names"], refresh=bool(arguments["refresh"])))
+    rows = run.engine.status(
+        arguments["cluster_names"],
+        refresh=arguments["refresh"],
+        ip=arguments["ip"],
+        endpoints=arguments["endpoints"],
+        all_users=arguments["all_users"],
+    )
+    return listing(run, rows, "cluster_names")
+
+
+def cost_report(run: Run) -> Outcome:
+    """List what clusters cost, those that are gone too."""
+    arguments = run.request.arguments
+    names = arguments["cluster_names"]
+    rows = [
+        row
+        for row in run.engine.cost_report(arguments["days"])
+        if names is None or any(fnmatch.fnmatchcase(row["name"], name) for name in names)
+    ]
+    return listing(run, rows if arguments["all"] else rows[:NEWEST_CLUSTERS], "cluster_names or days")
 
 
 def end_cluster(engine: Clusters, cluster_name: str) -> None:
@@ -63,4 +144,57 @@ def end_cluster(engine: Clusters, cluster_name: str) -> None:
             return
 
 
-ACTIONS: dict[str, Callable[[Run], Outcome]] = {"down": down, "status": status}
+def cluster_names_of(run: Run, wanted: str | list[str]) -> list[str]:
+    """Return the clusters that are meant by a name, a glob or several of them, each once.
+
+    A glob means clusters of this deployment, and none of SkyPilot's controllers.
+    """
+    names: list[str] = []
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        if not GLOB.search(name):
+            names.append(name)
+            continue
+        rows = run.engine.status([name], refresh=False)
+        found = sorted(row["name"] for row in rows if not row["name"].startswith(CONTROLLERS))
+        if not found:
+            print(f"No cluster matches {name}")
+        names += found
+    return list(dict.fromkeys(names))
+
+
+def _each_cluster(run: Run, act: Callable[[str], None]) -> Outcome:
+    """Act on every cluster that ``cluster_name`` means, whatever comes of the others.
+
+    :return: the name where one was given, or else the list of all
+    :raises ActionFailedError: naming the clusters that failed; worth a retry if one of the failures is
+    """
+    wanted = run.request.arguments["cluster_name"]
+    names = cluster_names_of(run, wanted)
+    if [wanted] == names:
+        run.cluster_name = wanted
+        act(wanted)
+        return Outcome(return_value=wanted)
+    failures: dict[str, ActionFailedError] = {}
+    for name in names:
+        try:
+            act(name)
+        except ActionFailedError as failure:
+            print(f"Cluster {name}: {failure.reason}")
+            failures[name] = failure
+    if failures:
+        worst = max(failures.values(), key=lambda failure: failure.exit_code is ExitCode.TRY_AGAIN)
+        reasons = "; ".join(f"{name}: {failure.reason}" for name, failure in failures.items())
+        raise ActionFailedError(
+            worst.exit_code, f"{len(failures)} of {len(names)} clusters failed: {reasons}", worst.error
+        )
+    return Outcome(return_value=names)
+
+
+ACTIONS: dict[str, Callable[[Run], Outcome]] = {
+    "start": start,
+    "stop": stop,
+    "autostop": autostop,
+    "down": down,
+    "status": status,
+    "cost_report": cost_report,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from k8s_sky_provider.protocol import ExitCode, JsonValue, OnCancel, SkyRequest
+from k8s_sky_provider.protocol import TERMINATION_MESSAGE_LIMIT, ExitCode, JsonValue, OnCancel, SkyRequest, SkyResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,24 @@ class Outcome:
     reason: str = ""
     job_status: str | None = None
     job_exit_codes: list[int] = dataclasses.field(default_factory=list)
+
+
+def listing(run: Run, rows: list[dict[str, JsonValue]], narrow_by: str) -> Outcome:
+    """Return rows as the action's value. Rows that are too many for a result are a failure: a part would pass for all.
+
+    :param narrow_by: the arguments that make the list shorter
+    """
+    result = SkyResult(
+        action=run.request.action, exit_code=ExitCode.OK, return_value=rows, cluster_name=run.cluster_name
+    )
+    if result.fits():
+        return Outcome(return_value=rows)
+    return Outcome(
+        return_value=rows,
+        exit_code=ExitCode.REQUEST_WRONG,
+        reason=f"the list has {len(rows)} rows, which do not fit into a result of {TERMINATION_MESSAGE_LIMIT} bytes: "
+        f"narrow it by {narrow_by}; the whole list is on the volume, below sky_logs/results",
+    )
 
 
 def cancel(run: Run) -> str:

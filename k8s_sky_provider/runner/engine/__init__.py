@@ -14,10 +14,17 @@ from sky.utils import annotations as sky_annotations
 from k8s_sky_provider.runner.engine.cluster_jobs import SkyClusterJobs
 from k8s_sky_provider.runner.engine.clusters import SkyClusters
 from k8s_sky_provider.runner.engine.files import SkyFiles
+from k8s_sky_provider.runner.engine.infra import SkyInfra
+from k8s_sky_provider.runner.engine.jobs import SkyManagedJobs
+from k8s_sky_provider.runner.engine.machines import SkyMachines
+from k8s_sky_provider.runner.engine.serve import SkyServices
+from k8s_sky_provider.runner.engine.storage import SkyStorage
 from k8s_sky_provider.runner.engine.tasks import SkyTasks
 
 
-class SkyEngine(SkyTasks, SkyClusters, SkyClusterJobs, SkyFiles):
+class SkyEngine(
+    SkyManagedJobs, SkyServices, SkyTasks, SkyClusters, SkyClusterJobs, SkyMachines, SkyStorage, SkyInfra, SkyFiles
+):
     """SkyPilot's functions, as the actions need them; see :class:`k8s_sky_provider.runner.engine_interface.Engine`."""
 
     def __init__(self) -> None:

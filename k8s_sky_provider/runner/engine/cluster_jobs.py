@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import ast
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sky
 from sky import core, global_user_state
+from sky.provision import metadata_utils
 from sky.skylet import job_lib
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner.engine.errors import explained
 from k8s_sky_provider.runner.failure import ActionFailedError
+
+if TYPE_CHECKING:
+    from sky.schemas.api import responses
+
+    from k8s_sky_provider.protocol import JsonValue
 
 SECONDS_BETWEEN_LOOKS = 10.0
 """How often a job is looked at while its log cannot be followed."""
@@ -23,7 +31,21 @@ ATTEMPTS_TO_REACH = 6
 class SkyClusterJobs:
     """See :class:`k8s_sky_provider.runner.engine_interface.ClusterJobs`."""
 
-    def follow_job(self, cluster_name: str, job_id: int) -> str:
+    def job_statuses(self, cluster_name: str, job_ids: list[int] | None) -> dict[int, str]:
+        """Return the status of the jobs that the cluster has (``sky.core.job_status``); None is for the last job."""
+        with explained():
+            statuses = core.job_status(cluster_name, job_ids)
+        return {
+            job_id: status.value for job_id, status in statuses.items() if job_id is not None and status is not None
+        }
+
+    def cluster_queue(self, cluster_name: str, *, skip_finished: bool, all_users: bool) -> list[dict[str, JsonValue]]:
+        """List a cluster's jobs, the newest first (``sky.core.queue``)."""
+        with explained():
+            jobs = core.queue(cluster_name, skip_finished=skip_finished, all_users=all_users)
+        return [_job_row(job, user=all_users) for job in jobs]
+
+    def follow_job(self, cluster_name: str, job_id: int, *, tail: int = 0) -> str:
         """Print a job's output until it ends (``sky.core.tail_logs``), over breaks of the connection."""
         failures = 0
         followed = False
@@ -31,7 +53,7 @@ class SkyClusterJobs:
             try:
                 with explained():
                     if not followed:
-                        core.tail_logs(cluster_name, job_id, follow=True)
+                        core.tail_logs(cluster_name, job_id, follow=True, tail=tail)
                         followed = True
                     status = core.job_status(cluster_name, [job_id]).get(job_id)
                     if status is None:
@@ -54,10 +76,62 @@ class SkyClusterJobs:
             return_code, output, _ = sky.backends.CloudVmRayBackend().run_on_head(handle, code, require_outputs=True)
         return _parse_exit_codes(output) if return_code == 0 else []
 
-    def cancel_job(self, cluster_name: str, job_id: int) -> None:
-        """Cancel a job (``sky.core.cancel``)."""
+    def print_job_log(self, cluster_name: str, job_id: int, *, tail: int = 0) -> None:
+        """Print what a job has written until now (``sky.core.tail_logs``)."""
         with explained():
-            core.cancel(cluster_name, job_ids=[job_id])
+            core.tail_logs(cluster_name, job_id, follow=False, tail=tail)
+
+    def download_job_log(self, cluster_name: str, job_id: int) -> str:
+        """Copy a job's log files to the volume (``sky.core.download_logs``); return their directory."""
+        with explained():
+            directories = core.download_logs(cluster_name, [str(job_id)])
+        try:
+            return str(Path(directories[str(job_id)]).expanduser())
+        except KeyError:
+            raise ActionFailedError(
+                ExitCode.REQUEST_WRONG, f"job {job_id} on cluster {cluster_name} has no log files"
+            ) from None
+
+    def provision_log(self, cluster_name: str, worker: int | None) -> str:
+        """Return the log of a cluster's last provisioning: the head node's, or what one node did then."""
+        with explained():
+            paths = self._provision_log_files(cluster_name, worker)
+            return "".join(path.read_text(errors="replace") for path in paths if path.is_file())
+
+    def _provision_log_files(self, cluster_name: str, worker: int | None) -> list[Path]:
+        if worker is None:
+            path = global_user_state.get_cluster_provision_log_path(
+                cluster_name
+            ) or global_user_state.get_cluster_history_provision_log_path(cluster_name)
+            return [Path(path).expanduser()] if path else []
+        handle = global_user_state.get_handle_from_cluster_name(cluster_name)
+        nodes = (handle and handle.instance_ids) or []
+        if worker >= len(nodes):
+            raise ActionFailedError(
+                ExitCode.REQUEST_WRONG, f"worker: {worker} is none of the {len(nodes)} nodes of cluster {cluster_name}"
+            )
+        directory = metadata_utils.get_instance_log_dir(handle.get_cluster_name_on_cloud(), nodes[worker])
+        return sorted(directory.glob("*.log"))
+
+    def cancel_jobs(self, cluster_name: str, job_ids: list[int] | None, *, all_users: bool = False) -> None:
+        """Cancel jobs, or all of them (``sky.core.cancel``)."""
+        with explained():
+            core.cancel(cluster_name, all=job_ids is None, all_users=job_ids is None and all_users, job_ids=job_ids)
+
+
+def _job_row(job: responses.ClusterJobRecord, *, user: bool) -> dict[str, JsonValue]:
+    """Return what a queue has of a job; a key without a value is left out, for a result is small."""
+    cells = {
+        "job_id": job.job_id,
+        "job_name": None if job.job_name == "-" else job.job_name,
+        "status": job.status.value,
+        "submitted_at": int(job.submitted_at),
+        "start_at": job.start_at and int(job.start_at),
+        "end_at": job.end_at and int(job.end_at),
+        "resources": job.resources,
+        "user": job.username if user else None,
+    }
+    return {name: cell for name, cell in cells.items() if cell is not None}
 
 
 def _parse_exit_codes(output: str) -> list[int]:

@@ -228,10 +228,12 @@ def test_the_oldest_log_lines_go_first_and_the_newest_stay() -> None:
     assert cut.return_value == RESULT.return_value
 
 
-def test_the_end_of_a_long_list_goes_and_its_start_stays() -> None:
-    cut = dataclasses.replace(RESULT, return_value=[{"name": f"cluster-{n}"} for n in range(500)]).cut_to_fit(None)
-    assert cut.return_value[0] == {"name": "cluster-0"}
+def test_a_list_is_whole_or_it_is_not_there() -> None:
+    rows = [{"name": f"cluster-{n}"} for n in range(500)]
+    cut = dataclasses.replace(RESULT, return_value=rows).cut_to_fit("/whole.json")
+    assert cut.return_value is None
     assert cut.truncated
+    assert cut.whole_result == "/whole.json"
 
 
 def test_exit_codes_are_those_of_the_design() -> None:

@@ -9,11 +9,19 @@
 
 from __future__ import annotations
 
+from unit.k8s_sky_provider.fake_engine.cluster_jobs import FakeClusterJobs
 from unit.k8s_sky_provider.fake_engine.clusters import JOB_ID, FakeClusters
 from unit.k8s_sky_provider.fake_engine.files import FakeFiles
+from unit.k8s_sky_provider.fake_engine.infra import FakeInfra
+from unit.k8s_sky_provider.fake_engine.jobs import FakeManagedJobs
+from unit.k8s_sky_provider.fake_engine.machines import FakeMachines
+from unit.k8s_sky_provider.fake_engine.serve import FakeServices
+from unit.k8s_sky_provider.fake_engine.storage import FakeStorage
 
 __all__ = ["JOB_ID", "FakeEngine"]
 
 
-class FakeEngine(FakeClusters, FakeFiles):
+class FakeEngine(
+    FakeClusters, FakeClusterJobs, FakeMachines, FakeStorage, FakeInfra, FakeFiles, FakeManagedJobs, FakeServices
+):
     """See the top of this file."""

@@ -1,7 +1,8 @@
-"""Tasks, clusters and their jobs."""
+"""Tasks and clusters."""
 
 from __future__ import annotations
 
+import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from unit.k8s_sky_provider.fake_engine.recorder import Recorder
@@ -13,14 +14,13 @@ JOB_ID = 7
 
 
 class FakeClusters(Recorder):
-    """Clusters by name; a launch makes one and a job, which ends as :attr:`job_ends_as`."""
+    """Clusters by name; a launch makes one and a job, see :class:`FakeClusterJobs`."""
 
     def __init__(self, *clusters: str, gone: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.clusters = set(clusters)
         self.history = {*clusters, *gone}
-        self.job_ends_as = "SUCCEEDED"
-        self.exit_codes: list[int] = []
+        self.cluster_status = "UP"
         self.has_commands = True
         self.tasks: list[tuple[str | dict[str, Any], TaskOverrides]] = []
         self.launches: list[dict[str, Any]] = []
@@ -51,24 +51,36 @@ class FakeClusters(Recorder):
         self._do("exec", cluster_name)
         return JOB_ID if self.has_commands else None
 
-    def follow_job(self, cluster_name: str, job_id: int) -> str:
-        self._do("follow_job", cluster_name, job_id)
-        return self.job_ends_as
+    def start(self, cluster_name: str, **options: Any) -> None:
+        self._do("start", cluster_name, *_said(options))
 
-    def job_exit_codes(self, cluster_name: str, job_id: int) -> list[int]:
-        return self.exit_codes
+    def stop(self, cluster_name: str, **options: Any) -> None:
+        self._do("stop", cluster_name, *_said(options))
 
-    def cancel_job(self, cluster_name: str, job_id: int) -> None:
-        self._do("cancel_job", cluster_name, job_id)
+    def autostop(self, cluster_name: str, **options: Any) -> None:
+        self._do("autostop", cluster_name, *_said(options))
 
-    def down(self, cluster_name: str, *, purge: bool = False) -> None:
-        self._do("down", cluster_name, *(["purge"] if purge else []))
+    def down(self, cluster_name: str, **options: Any) -> None:
+        self._do("down", cluster_name, *_said(options))
         self.clusters.discard(cluster_name)
 
-    def stop(self, cluster_name: str) -> None:
-        self._do("stop", cluster_name)
+    def status(self, cluster_names: list[str] | None, *, refresh: bool, **options: Any) -> list[dict[str, JsonValue]]:
+        self._do("status", *_said({"refresh": refresh, **options}))
+        patterns = ["*"] if cluster_names is None else cluster_names
+        # SkyPilot promises no order.
+        return [
+            {"name": name, "status": self.cluster_status}
+            for name in sorted(self.clusters, reverse=True)
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        ]
 
-    def status(self, cluster_names: list[str] | None, *, refresh: bool) -> list[dict[str, JsonValue]]:
-        self._do("status", *(["refresh"] if refresh else []))
-        shown = self.clusters if cluster_names is None else self.clusters & set(cluster_names)
-        return [{"name": name, "status": "UP"} for name in sorted(shown)]
+    def cost_report(self, days: int | None) -> list[dict[str, JsonValue]]:
+        self._do("cost_report", days)
+        return [{"name": name, "total_cost": 1.5} for name in sorted(self.history)]
+
+
+def _said(options: dict[str, Any]) -> list[str]:
+    """Return the options that are not at their default, a flag by its name alone."""
+    return [
+        name if value is True else f"{name}={value}" for name, value in options.items() if value not in (None, False)
+    ]
