@@ -16,6 +16,7 @@ from sky.jobs.server import core
 from sky.utils import common, dag_utils
 
 from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner.engine.controllers import starting_a_controller
 from k8s_sky_provider.runner.engine.errors import explain, explained
 from k8s_sky_provider.runner.engine.tasks import SkyTasks
 from k8s_sky_provider.runner.failure import ActionFailedError
@@ -76,7 +77,7 @@ class SkyManagedJobs(SkyTasks):
 
     def launch_managed_job(self, job: sky.Dag, *, pool: str | None, num_jobs: int | None) -> list[int]:
         """Bring the controller up if it is not, and submit a job (``sky.jobs.launch``); return the ids."""
-        with explained():
+        with explained(), starting_a_controller():
             job_ids, _ = core.launch(job, name=job.name, pool=pool, num_jobs=num_jobs)
         return [job_ids] if isinstance(job_ids, int) else list(job_ids or ())
 

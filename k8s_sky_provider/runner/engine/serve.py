@@ -12,6 +12,7 @@ from sky.serve.server import core as serve
 from sky.utils import resources_utils
 
 from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner.engine.controllers import starting_a_controller
 from k8s_sky_provider.runner.engine.errors import explained
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -28,7 +29,7 @@ class SkyServices:
 
     def service_up(self, task: sky.Task, name: str) -> str:
         """Bring a service up (``sky.serve.up``), with its controller if that is not up; return the endpoint."""
-        with explained():
+        with explained(), starting_a_controller():
             _, endpoint = serve.up(_with_port(task), name)
         return str(endpoint)
 
@@ -39,7 +40,7 @@ class SkyServices:
 
     def pool_apply(self, task: sky.Task | None, name: str, *, workers: int | None, mode: str) -> None:
         """Make or change a pool (``sky.jobs.pool_apply``), with its controller if that is not up."""
-        with explained():
+        with explained(), starting_a_controller():
             jobs.pool_apply(task, name, serve_utils.UpdateMode(mode), workers)
 
     def services(self, names: list[str] | None, *, pool: bool) -> list[dict[str, JsonValue]]:

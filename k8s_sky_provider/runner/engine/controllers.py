@@ -1,0 +1,24 @@
+"""What SkyPilot's controllers of managed jobs and services need of this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from sky.utils import env_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def starting_a_controller() -> Iterator[None]:
+    """Let a controller start the API server that it works with: SkyPilot gives it this process's own settings."""
+    name = env_options.Options.DISABLE_LOCAL_API_SERVER.env_key
+    before = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[name] = before
