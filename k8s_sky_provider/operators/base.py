@@ -7,11 +7,13 @@ import json
 import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Never
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 from kubernetes.client import models as k8s
@@ -30,11 +32,14 @@ from k8s_sky_provider.exceptions import (
 from k8s_sky_provider.hooks.skypilot import SkyPilotHook, api_message
 from k8s_sky_provider.links.skypilot import LINKS_KEY, SkyPilotDashboardLink, links_of
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
+from k8s_sky_provider.pod_logs import OncePodManager
 from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, ProtocolError, SkyRequest, SkyResult
+from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Credential, Workspace
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+    from airflow.triggers.base import BaseTrigger
     from pendulum import DateTime
 
 RUNNER_COMMAND = ["tini", "--", "python", "-m", "k8s_sky_provider.runner"]
@@ -174,6 +179,33 @@ class SkyBaseOperator(KubernetesPodOperator):
         if self.in_cluster is None and self.hook.is_in_cluster:
             self.in_cluster = True
         super().invoke_defer_method(last_log_time, context)
+
+    def defer(self, *, trigger: BaseTrigger, method_name: str, **kwargs: Any) -> Never:
+        """Defer to the trigger of this package that does what KubernetesPodOperator's would."""
+        if isinstance(trigger, KubernetesPodTrigger):
+            trigger = SkyPodTrigger(**trigger.serialize()[1])
+        super().defer(trigger=trigger, method_name=method_name, **kwargs)
+
+    @cached_property
+    def pod_manager(self) -> OncePodManager:
+        """Return what reads the pod's log."""
+        return OncePodManager(kube_client=self.client, callbacks=self.callbacks)
+
+    def _write_logs(  # type: ignore[override]  # the base's is wrapped in retries, which the pod manager has too
+        self, pod: k8s.V1Pod, follow: bool = False, since_time: Any = None
+    ) -> None:
+        """Log what the triggerer has not logged yet."""
+        if not self.get_logs:
+            return
+        self.pod_manager.resume(pod, self.base_container_name, since_time)
+        self.pod_manager.fetch_container_logs(
+            pod,
+            self.base_container_name,
+            follow=follow,
+            since_time=since_time,
+            container_name_log_prefix_enabled=self.container_name_log_prefix_enabled,
+            log_formatter=self.log_formatter,
+        )
 
     def build_pod_request_obj(self, context: Context | None = None, **kwargs: Any) -> k8s.V1Pod:
         """Return the pod: KubernetesPodOperator's, with the workspace and the request put in.

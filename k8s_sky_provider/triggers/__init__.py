@@ -1,0 +1,1 @@
+"""What watches a deferred task's pod, in the triggerer."""
