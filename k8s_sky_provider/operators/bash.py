@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class SkyBashOperator(SkyBaseOperator):
     """Run a shell command in a pod that has the shared volume. Returns the last line of its output.
 
-    For what prepares the files of the other tasks in ``~/sky_workdir``: it is Airflow's BashOperator, but where
-    SkyPilot's state and files are. The command starts in ``~/sky_workdir``, with its output in the task's log; an exit
-    code that is not 0 fails the task as a failed job does. The image has bash, git and rsync.
+    Wraps ``bash``. For what prepares the files of the other tasks in ``~/sky_workdir``: it is Airflow's BashOperator,
+    but where SkyPilot's state and files are. The command starts in ``~/sky_workdir``, with its output in the task's
+    log; an exit code that is not 0 fails the task as a failed job does. The image has bash, git and rsync.
 
     :param bash_command: the command, or a script of several lines (templated)
     :param env: environment variables of the command, besides those of the pod; not for secrets (templated)

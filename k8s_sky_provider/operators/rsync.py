@@ -30,7 +30,7 @@ class _SkyRsyncOperator(SkyBaseOperator):
         cluster_name: str | XComArg,
         source: str | XComArg,
         target: str | XComArg,
-        nodes: Literal["head", "all"] | Sequence[int] = "head",
+        nodes: Literal["head", "all"] | Sequence[int],
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -70,6 +70,17 @@ class SkyRsyncUpOperator(_SkyRsyncOperator):
 
     action: ClassVar[str] = "rsync_up"
 
+    def __init__(
+        self,
+        *,
+        cluster_name: str | XComArg,
+        source: str | XComArg,
+        target: str | XComArg,
+        nodes: Literal["head", "all"] | Sequence[int] = "head",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cluster_name=cluster_name, source=source, target=target, nodes=nodes, **kwargs)
+
 
 class SkyRsyncDownOperator(_SkyRsyncOperator):
     """Copy files and directories from a cluster's machines to the volume. Returns the cluster's name.
@@ -88,3 +99,14 @@ class SkyRsyncDownOperator(_SkyRsyncOperator):
     """
 
     action: ClassVar[str] = "rsync_down"
+
+    def __init__(
+        self,
+        *,
+        cluster_name: str | XComArg,
+        source: str | XComArg,
+        target: str | XComArg,
+        nodes: Literal["head", "all"] | Sequence[int] = "head",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cluster_name=cluster_name, source=source, target=target, nodes=nodes, **kwargs)
