@@ -31,7 +31,7 @@ with DAG(
         sky_task_yaml={"resources": {"infra": "kubernetes", "cpus": "0.2+", "memory": "0.5+"}},
         auto_down=False,
         idle_minutes_to_autostop=15,
-    ).as_setup()
+    )
     shards = SkyExecOperator.partial(
         task_id="shard",
         cluster_name=cluster.output,
@@ -43,7 +43,7 @@ with DAG(
         cluster_name=cluster.output,
         sky_task_yaml={"run": "awk '{sum += $1} END {print sum, \"primes in all\"}' ~/results/*"},
     )
-    down = SkyDownOperator(task_id="down", cluster_name=cluster.output).as_teardown()
+    down = SkyDownOperator(task_id="down", cluster_name=cluster.output)
 
-    cluster >> shards >> total >> down
-    cluster >> down
+    # The teardown runs whatever became of the tasks between.
+    shards >> total >> down.as_teardown(setups=cluster.as_setup())  # type: ignore[no-untyped-call]  # Airflow has no types for it

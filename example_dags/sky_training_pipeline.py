@@ -61,7 +61,7 @@ with DAG(
         sky_task_yaml={"resources": {"infra": "kubernetes", "cpus": "0.2+", "memory": "0.5+"}},
         auto_down=False,
         idle_minutes_to_autostop=15,
-    ).as_setup()
+    )
     # A directory on the machine itself, wherever SkyPilot starts a job.
     preprocess = SkyExecOperator(
         task_id="preprocess", cluster_name=cluster.output, sky_task_yaml={"run": f"cd ~\n{PREPROCESS}"}
@@ -80,7 +80,7 @@ with DAG(
         sky_task_yaml={"run": f"cd ~\n{EVALUATE}"},
         fail_fast=True,
     )
-    down = SkyDownOperator(task_id="down", cluster_name=cluster.output).as_teardown()
+    down = SkyDownOperator(task_id="down", cluster_name=cluster.output)
 
-    evaluate >> down
-    cluster >> down
+    # The teardown runs whatever became of the tasks between.
+    evaluate >> down.as_teardown(setups=cluster.as_setup())  # type: ignore[no-untyped-call]  # Airflow has no types for it
