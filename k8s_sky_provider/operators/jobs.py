@@ -48,12 +48,11 @@ class SkyJobLaunchOperator(SkyTaskOperator):
     job, with the job's output in its log; a task that is tried again follows the job of its earlier try.
 
     Besides one task this takes a pipeline of tasks and a job group: a file of several YAML documents, or a list of
-    dicts. What an argument says over a task it says over each of them.
+    dicts. What an argument says over a task it says over each of them. Without ``job_name`` the job's name is derived
+    from the DAG, the run, the task and its map index.
 
     :param sky_task_yaml: the task or the tasks: a path beside the DAG file, a path on the volume, a dict, or a list
         of dicts (templated)
-    :param job_name: the job's name; by default one derived from the DAG, the run, the task and its map index
-        (templated)
     :param pool_name: the pool whose workers run the job (templated)
     :param num_jobs: submit the task so often, to the workers of that pool; returns a list of ids (templated)
     :param wait: wait for the job. Otherwise the task ends when the job is submitted (SkyJobLogsOperator waits for it)
@@ -117,9 +116,9 @@ class SkyJobQueueOperator(SkyBaseOperator):
     """List managed jobs, the newest first. Returns a list of dicts, one for each task of a job.
 
     Their keys: job_id, task_id, job_name, task_name, status, submitted_at and end_at (seconds since 1970),
-    job_duration (seconds), recovery_count, resources, pool, is_primary_in_job_group, failure_reason. Wraps
-    ``sky.jobs.queue``. Without a controller the list is empty: jobs are forgotten with it. A list that does not fit
-    into a result (about 12 jobs) fails the task.
+    job_duration (seconds), recovery_count, resources, pool, is_primary_in_job_group, failure_reason.
+    Wraps ``sky.jobs.queue``. Without a controller the list is empty: jobs are forgotten with it. A list that does not
+    fit into a result (about 12 jobs) fails the task.
 
     :param job_name: only jobs of this name (templated)
     :param pool_name: only jobs of this pool (templated)
