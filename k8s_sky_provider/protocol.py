@@ -8,9 +8,11 @@ library alone.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import enum
 import json
+import zlib
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ REQUEST_LIMIT = 120_000
 
 SECRETS_DIRECTORY = "/etc/k8s-sky/secrets"
 """Where the pod mounts Secrets that are also its environment: the runner masks their values in logs."""
+
+_PACKED = "packed"
+"""Key of a result that is packed: zlib, in base 85."""
 
 JsonValue = Any
 
@@ -247,9 +252,17 @@ class SkyResult:
         # Text that was no UTF-8 has lone surrogates, which no file takes.
         return text.encode(errors="replace").decode()
 
+    def to_message(self) -> str:
+        """Return what goes into the termination message: :meth:`to_json`, packed if it is too long as it is."""
+        text = self.to_json()
+        if len(text.encode()) <= TERMINATION_MESSAGE_LIMIT:
+            return text
+        packed = base64.b85encode(zlib.compress(text.encode(), level=9)).decode()
+        return json.dumps({"protocol": PROTOCOL_VERSION, _PACKED: packed})
+
     def fits(self, limit: int = TERMINATION_MESSAGE_LIMIT) -> bool:
-        """Tell whether :meth:`to_json` has at most ``limit`` bytes."""
-        return len(self.to_json().encode()) <= limit
+        """Tell whether :meth:`to_message` has at most ``limit`` bytes."""
+        return len(self.to_message().encode()) <= limit
 
     def cut_to_fit(self, whole_result: str | None, limit: int = TERMINATION_MESSAGE_LIMIT) -> SkyResult:
         """Return a result of at most ``limit`` bytes: first the oldest log lines go, then the value, then the reason.
@@ -279,11 +292,18 @@ class SkyResult:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what :meth:`to_json` wrote.
+        """Read what :meth:`to_json` or :meth:`to_message` wrote.
 
         :raises ProtocolError: if it is not JSON, of another version, or has wrong fields
         """
-        result = _from_mapping(cls, "the result", _load_versioned("the result", text, "the image's runner"))
+        data = _load_versioned("the result", text, "the image's runner")
+        if set(data) == {_PACKED}:
+            try:
+                text = zlib.decompress(base64.b85decode(data[_PACKED])).decode()
+            except (ValueError, TypeError, AttributeError, zlib.error) as error:
+                raise ProtocolError(f"the result cannot be unpacked: {error}") from error
+            data = _load_versioned("the result", text, "the image's runner")
+        result = _from_mapping(cls, "the result", data)
         for field, kind in (("action", str), ("exit_code", int), ("reason", str), ("log_tail", list)):
             if not isinstance(getattr(result, field), kind):
                 raise ProtocolError(f"the result's {field} must be of type {kind.__name__}")

@@ -158,7 +158,7 @@ def main() -> None:
         result = SkyResult(
             action="unknown", exit_code=ExitCode.CANCELLED, reason="Cancelled before or after the action itself"
         )
-    TERMINATION_LOG.write_text(result.to_json())
+    TERMINATION_LOG.write_text(result.to_message())
     sys.stdout.flush()
     sys.stderr.flush()
     # SkyPilot's worker threads may still wait for a cloud; nobody waits for them.

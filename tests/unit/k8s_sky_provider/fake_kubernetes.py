@@ -85,7 +85,7 @@ def evicted(message: str, exit_code: int | None = None) -> k8s.V1PodStatus:
 
 def reports(result: SkyResult) -> k8s.V1PodStatus:
     """Return the status of a pod whose runner ended with a result."""
-    return ended(result.exit_code, result.to_json())
+    return ended(result.exit_code, result.to_message())
 
 
 def succeeds(pod: k8s.V1Pod) -> list[k8s.V1PodStatus]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import re
 from typing import Any
 
@@ -32,6 +33,9 @@ REQUEST = SkyRequest(
     expected_mounts={"/home/sky/.aws": "Secret 'aws'"},
     allow_network_file_system=True,
 )
+NOISE = "".join(map(chr, random.Random(1).choices(range(32, 1000), k=8000)))  # noqa: S311  # no secret
+"""Text that does not get shorter when it is packed."""
+
 RESULT = SkyResult(
     action="launch",
     exit_code=ExitCode.JOB_FAILED,
@@ -194,7 +198,7 @@ def test_any_result_can_be_cut_to_a_termination_message(
         log_tail=log_tail,
     )
     cut = result.cut_to_fit(whole_result)
-    message = cut.to_json().encode()
+    message = cut.to_message().encode()
     assert len(message) <= TERMINATION_MESSAGE_LIMIT
     # A file of UTF-8, which is what Kubernetes reads.
     assert SkyResult.from_json(message.decode()) == SkyResult.from_json(cut.to_json())
@@ -214,26 +218,42 @@ def test_text_that_is_no_utf8_does_not_cost_the_result() -> None:
 
 
 def test_a_result_that_was_cut_says_so_and_where_the_whole_is() -> None:
-    cut = dataclasses.replace(RESULT, return_value="ü" * 5000).cut_to_fit("/home/sky/sky_logs/results/whole.json")
+    cut = dataclasses.replace(RESULT, return_value=NOISE).cut_to_fit("/home/sky/sky_logs/results/whole.json")
     assert cut.truncated
     assert cut.whole_result == "/home/sky/sky_logs/results/whole.json"
-    assert 0 < len(cut.return_value) < 5000
+    assert 0 < len(cut.return_value) < len(NOISE)
+    assert NOISE.startswith(cut.return_value)
 
 
 def test_the_oldest_log_lines_go_first_and_the_newest_stay() -> None:
-    lines = [f"line {number}" for number in range(1000)]
+    lines = [f"line {number} {NOISE[number * 8 : number * 8 + 8]}" for number in range(1000)]
     cut = dataclasses.replace(RESULT, log_tail=lines).cut_to_fit(None)
-    assert cut.log_tail[-1] == "line 999"
-    assert cut.log_tail[0] != "line 0"
+    assert cut.log_tail[-1] == lines[-1]
+    assert 0 < len(cut.log_tail) < 1000
     assert cut.return_value == RESULT.return_value
 
 
 def test_a_list_is_whole_or_it_is_not_there() -> None:
-    rows = [{"name": f"cluster-{n}"} for n in range(500)]
+    rows = [{"name": NOISE[n * 16 : n * 16 + 16]} for n in range(500)]
     cut = dataclasses.replace(RESULT, return_value=rows).cut_to_fit("/whole.json")
     assert cut.return_value is None
     assert cut.truncated
     assert cut.whole_result == "/whole.json"
+
+
+def test_a_long_result_is_packed() -> None:
+    rows = [{"name": f"cluster-{n}", "status": "UP", "resources": "1x(cpus=4, mem=16)"} for n in range(100)]
+    result = dataclasses.replace(RESULT, return_value=rows)
+    assert len(result.to_json()) > TERMINATION_MESSAGE_LIMIT
+    assert len(result.to_message()) < TERMINATION_MESSAGE_LIMIT
+    assert SkyResult.from_json(result.to_message()) == result
+    assert RESULT.to_message() == RESULT.to_json()
+
+
+@pytest.mark.parametrize("packed", ["", "no base 85 \\", "Wpd", 7, None], ids=str)
+def test_a_result_that_cannot_be_unpacked_is_refused(packed: object) -> None:
+    with pytest.raises(ProtocolError, match="the result cannot be unpacked"):
+        SkyResult.from_json(json.dumps({"protocol": PROTOCOL_VERSION, "packed": packed}))
 
 
 def test_exit_codes_are_those_of_the_design() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +174,12 @@ class TestResult:
     def test_that_was_cut_says_where_the_whole_is(
         self, kubernetes: FakeKubernetes, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        result = SkyResult(action="ssh", exit_code=ExitCode.OK, return_value="x" * 9999, job_exit_codes=[0])
+        result = SkyResult(
+            action="ssh",
+            exit_code=ExitCode.OK,
+            return_value="".join(map(chr, random.Random(1).choices(range(32, 127), k=9999))),  # noqa: S311  # no secret
+            job_exit_codes=[0],
+        )
         cut = result.cut_to_fit("/home/sky/sky_logs/results/it.json")
         kubernetes.life = lambda _: [fake_kubernetes.running(), fake_kubernetes.reports(cut)]
         ti = run_task(make_ssh, kubernetes)

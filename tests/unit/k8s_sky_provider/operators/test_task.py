@@ -151,7 +151,7 @@ def test_a_file_that_is_no_task_is_refused_by_its_path(content: str | None, mess
         file.write_text(content)
     with pytest.raises(SkyRequestError, match=re.escape(message)) as caught:
         read_task("task.yaml", tmp_path)
-    assert str(file) in str(caught.value)
+    assert "task.yaml" in str(caught.value)
 
 
 def test_a_file_of_bytes_or_a_folder_is_refused_by_its_path(tmp_path: Path) -> None:

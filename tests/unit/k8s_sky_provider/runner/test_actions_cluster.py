@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -198,7 +199,7 @@ class TestLists:
     def test_one_that_does_not_fit_into_a_result_is_an_error_and_never_a_part(
         self, action: str, arguments: dict[str, Any], way_out: str, home: Path
     ) -> None:
-        engine = FakeEngine(*(f"cluster-{number}" for number in range(200)))
+        engine = FakeEngine(*(hashlib.sha256(bytes([number])).hexdigest() for number in range(200)))
         outcome = act(home, engine, action, **arguments)
         assert outcome.exit_code is ExitCode.REQUEST_WRONG
         assert (

@@ -70,10 +70,10 @@ class TestQueue:
 
     def test_one_that_does_not_fit_into_a_result_is_an_error(self, home: Path) -> None:
         engine = FakeEngine("demo")
-        engine.jobs = dict.fromkeys(range(1, 301), "SUCCEEDED")
+        engine.jobs = dict.fromkeys(range(1, 5001), "SUCCEEDED")
         outcome = ACTIONS["queue"](start(home, engine, "queue"))
         assert outcome.exit_code is ExitCode.REQUEST_WRONG
-        assert "the list has 300 rows" in outcome.reason
+        assert "the list has 5000 rows" in outcome.reason
         assert "narrow it by skip_finished or limit" in outcome.reason
 
 

@@ -24,7 +24,7 @@ OWNER = Owner(deployment="airflow", dag_id="my dag/1", run_id="manual__2026-01-0
 EXEC: dict[str, Any] = {"task": {"run": "x"}, "cluster_name": "demo", "overrides": {}, "wait": True}
 
 PROGRAM = """
-import os, signal, subprocess, sys, time, types
+import hashlib, os, signal, subprocess, sys, time, types
 from pathlib import Path
 from k8s_sky_provider.runner import __main__ as runner, console
 from unit.k8s_sky_provider.fake_engine import FakeEngine
@@ -269,7 +269,7 @@ class TestProcess:
             STATUS,
             methods="""
             def status(self, *_, **__):
-                return [{"name": f"cluster-{number}"} for number in range(500)]
+                return [{"name": hashlib.sha256(str(number).encode()).hexdigest()} for number in range(500)]
             """,
         )
         result = process.end()
