@@ -228,7 +228,7 @@ class SkyStatusOperator(SkyBaseOperator):
 
     Their keys: name, status, infra, nodes, resources, launched_at (seconds since 1970), and only where there is such a
     thing: autostop (minutes), to_down, user, ip, endpoints (port -> address). Wraps ``sky.status``. A list that does
-    not fit into a result (about 20 clusters) fails the task: name the clusters then.
+    not fit into a result (about a hundred clusters) fails the task: name the clusters then.
 
     :param cluster_names: the clusters to list, names and globs; all of this deployment by default (templated)
     :param refresh: ask the clouds, instead of what SkyPilot noted last
@@ -275,7 +275,7 @@ class SkyCostReportOperator(SkyBaseOperator):
 
     Their keys: name, status (``TERMINATED`` for one that is gone), resources, launched_at (seconds since 1970),
     duration (seconds), total_cost (US dollars, SkyPilot's estimate by list prices). Wraps ``sky.cost_report``. A list
-    that does not fit into a result (about 20 clusters) fails the task.
+    that does not fit into a result (about a hundred clusters) fails the task.
 
     :param cluster_names: the clusters to list, names and globs; all by default (templated)
     :param days: leave out clusters that were last used longer ago; 0 for none

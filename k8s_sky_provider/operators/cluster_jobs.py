@@ -31,7 +31,7 @@ class SkyQueueOperator(SkyBaseOperator):
 
     Their keys: job_id, status, submitted_at (seconds since 1970), resources, and only where there is such a thing:
     job_name, start_at, end_at, user; of a list or a glob also cluster_name. Wraps ``sky.queue``. A list that does not
-    fit into a result (about 25 jobs) fails the task.
+    fit into a result (about a hundred jobs) fails the task.
 
     :param cluster_name: the cluster, for example ``launch.output``; or several, or a glob as ``train-*`` (templated)
     :param skip_finished: leave out jobs that have ended

@@ -118,7 +118,7 @@ class SkyJobQueueOperator(SkyBaseOperator):
     Their keys: job_id, task_id, job_name, task_name, status, submitted_at and end_at (seconds since 1970),
     job_duration (seconds), recovery_count, resources, pool, is_primary_in_job_group, failure_reason.
     Wraps ``sky.jobs.queue``. Without a controller the list is empty: jobs are forgotten with it. A list that does not
-    fit into a result (about 12 jobs) fails the task.
+    fit into a result (about a hundred jobs) fails the task.
 
     :param job_name: only jobs of this name (templated)
     :param pool_name: only jobs of this pool (templated)
