@@ -1,8 +1,8 @@
-"""A DAG of airflow-provider-skypilot after its move: see docs/migration.md.
+"""The example DAG of airflow-provider-skypilot after its move, for which its imports changed: see docs/migration.md.
 
 Two Bash tasks put a repository and a task YAML on the volume. Then a cluster is launched and runs the task twice, a
-command keeps the model, the model comes down to the volume, and the cluster goes. What the move changed: the imports,
-the Bash tasks' among them, and the paths, which all tasks know as ~/sky_workdir.
+command keeps the model, the model comes down to the volume, and the cluster goes. So that it runs on any Kubernetes,
+without internet too, the machine is small and the repository is made by a task of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ with DAG(
     make_repository = BashOperator(
         task_id="make_repository",
         bash_command="""
-rm -rf repository && git init -q repository && cd repository
+rm -rf repository examples && git init -q repository && cd repository
 echo 'echo "a model of $(hostname)" > model.txt && cat model.txt' > main.sh
 git add main.sh && git -c user.name=example -c user.email=example@example.com commit -q -m "Train"
 """,
@@ -41,14 +41,16 @@ git add main.sh && git -c user.name=example -c user.email=example@example.com co
     git_clone = BashOperator(
         task_id="git_clone",
         bash_command="""
-rm -rf ~/sky_workdir/examples
-git clone ~/sky_workdir/repository ~/sky_workdir/examples
+export SKY_WORK_DIR=/opt/airflow/sky_home_dir/sky_workdir
+git -C $SKY_WORK_DIR/examples pull \\
+|| git clone $SKY_WORK_DIR/repository $SKY_WORK_DIR/examples
 """,
     )
     make_yaml = BashOperator(
         task_id="make_yaml",
         bash_command="""
-cat > ~/sky_workdir/sky_task.yaml << EOF
+export SKY_WORK_DIR=/opt/airflow/sky_home_dir/sky_workdir
+cat > $SKY_WORK_DIR/sky_task.yaml << EOF
 workdir: ~/sky_workdir/examples
 setup: |
   echo setting up
@@ -60,7 +62,7 @@ EOF
     launch = SkyLaunchOperator(
         task_id="sky_launch",
         sky_task_yaml="~/sky_workdir/sky_task.yaml",
-        cloud="kubernetes",
+        cloud="cheapest",
         minimum_cpus=0.2,
         minimum_memory=0.5,
         auto_down=False,
@@ -77,7 +79,7 @@ EOF
         task_id="sky_rsync_down",
         cluster_name=execute.output,
         source="~/model_{{ dag_run.run_after | ds }}.txt",
-        target="~/sky_workdir/",
+        target="/opt/airflow/sky_home_dir/sky_workdir/",
     )
     down = SkyDownOperator(task_id="sky_down", cluster_name=rsync_down.output)
 

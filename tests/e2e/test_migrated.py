@@ -18,6 +18,6 @@ def test_all_of_its_tasks_succeed_and_the_model_comes_down(airflow: LocalAirflow
     assert set(airflow.task_states(DAG_ID, run_id).values()) == {"success"}
     assert "a model of" in without_noise(airflow.log(DAG_ID, run_id, "sky_exec"))
     assert airflow.xcom(DAG_ID, run_id, "sky_ssh", "ssh_exit") == 0
-    assert "/home/sky/sky_workdir/" in airflow.log(DAG_ID, run_id, "sky_rsync_down")
+    assert "sky_workdir/" in airflow.log(DAG_ID, run_id, "sky_rsync_down")
     names = {airflow.xcom(DAG_ID, run_id, task) for task in ("sky_launch", "sky_exec", "sky_rsync_down", "sky_down")}
     assert len(names) == 1
