@@ -39,7 +39,12 @@ test-chart: $(VENV)/installed tools ## the chart as helm renders it
 .PHONY: test-e2e
 test-e2e: $(VENV)/installed ## real DAGs on a local Kubernetes
 	hack/deploy tests/e2e/dags
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest tests/e2e -m "not slow"
+
+.PHONY: test-slow
+test-slow: $(VENV)/installed ## the end-to-end tests that take longer: serving, a pool, more of the example DAGs
+	hack/deploy tests/e2e/dags
+	$(BIN)/pytest tests/e2e -m slow
 
 .PHONY: bench
 bench: $(VENV)/installed deploy ## measure, side by side in one run

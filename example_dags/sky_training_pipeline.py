@@ -83,4 +83,4 @@ with DAG(
     down = SkyDownOperator(task_id="down", cluster_name=cluster.output)
 
     # The teardown runs whatever became of the tasks between.
-    evaluate >> down.as_teardown(setups=cluster.as_setup())  # type: ignore[no-untyped-call]  # Airflow has no types for it
+    evaluate >> down.as_teardown(setups=cluster)

@@ -9,6 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from local_airflow import LocalAirflow
 
+pytestmark = pytest.mark.slow
+
 DAG_ID = "sky_serving"
 TIMEOUT = 1800
 
