@@ -149,7 +149,8 @@ def rendered_names(name: str, value: object) -> list[str] | None:
     if value is None:
         return None
     names = [value] if isinstance(value, str) else value
-    if not isinstance(names, (list, tuple)) or not all(isinstance(item, str) and item for item in names):
+    # What a mapped task returned is a sequence of its own kind.
+    if not isinstance(names, Sequence) or not all(isinstance(item, str) and item for item in names):
         raise SkyRequestError(f"{name}: must be a name or a list of names, not {value!r}")
     return list(names)
 

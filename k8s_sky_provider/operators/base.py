@@ -299,6 +299,8 @@ class SkyBaseOperator(KubernetesPodOperator):
             context["ti"].xcom_push(key=RESULT_KEY, value=result.to_dict())
             self.push_more(context, result)
             self._push_links(context, result)
+        if result.truncated:
+            self.log.warning("The result was too long; the whole is on the volume in %s", result.whole_result)
         if result.exit_code != ExitCode.OK:
             raise error_for(result, fail_fast=self.fail_fast)
         if terminated.exit_code != 0:
@@ -321,8 +323,6 @@ class SkyBaseOperator(KubernetesPodOperator):
     def _finish(self) -> Any:
         if self._result is None:
             raise SkyPodFailedError("The pod was gone before its result could be read")
-        if self._result.truncated:
-            self.log.warning("The result was too long; the whole is on the volume in %s", self._result.whole_result)
         # The task runner looks at this only after execute: see do_xcom_push in __init__.
         self.do_xcom_push = self.push_return_value
         return self._result.return_value

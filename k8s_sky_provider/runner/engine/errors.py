@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+import requests
 import sqlalchemy.exc
 from filelock import Timeout as LockTimeout
 from sky import exceptions
@@ -48,6 +49,7 @@ EXIT_CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
             sqlalchemy.exc.OperationalError,
             LockTimeout,
             ConnectionError,
+            requests.exceptions.ConnectionError,
         ),
         ExitCode.TRY_AGAIN,
     ),
@@ -71,6 +73,9 @@ def explain(error: Exception) -> ActionFailedError:
     exit_code = next((code for kinds, code in EXIT_CODES if isinstance(error, kinds)), ExitCode.INTERNAL_ERROR)
     name = type(error).__name__
     text = " ".join(without_terminal_codes(str(error)).split()) or name
+    if error.__cause__ is not None and "above" in text:
+        # What SkyPilot has printed above is in the error's cause.
+        text = f"{text} ({' '.join(without_terminal_codes(str(error.__cause__)).split())})"
     return ActionFailedError(exit_code, f"{name}: {text}", name)
 
 

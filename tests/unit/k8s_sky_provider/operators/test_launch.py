@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import UserList
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -147,6 +148,7 @@ class TestArguments:
             ({"env_file": "~/sky_workdir/.env"}, "env_file", "~/sky_workdir/.env"),
             ({"job_secrets": ["TOKEN"]}, "secrets", ["TOKEN"]),
             ({"job_secrets": "TOKEN"}, "secrets", ["TOKEN"]),
+            ({"job_secrets": UserList(["TOKEN"])}, "secrets", ["TOKEN"]),
             ({"secret_file": "~/.secrets"}, "secret_file", "~/.secrets"),
             ({"config": {"kubernetes": {"a": "{{ 1 }}"}}}, "config", {"kubernetes": {"a": "1"}}),
             ({"workspace": "team-a", "config": {"b": 1}}, "config", {"b": 1, "active_workspace": "team-a"}),
