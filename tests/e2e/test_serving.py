@@ -38,3 +38,8 @@ def test_the_new_version_serves_alone_at_the_same_endpoint(airflow: LocalAirflow
 
 def test_the_service_is_taken_down(airflow: LocalAirflow, run_id: str) -> None:
     assert airflow.xcom(DAG_ID, run_id, "down") == ["greeter"]
+
+
+def test_the_endpoint_is_a_link_of_the_task(airflow: LocalAirflow, run_id: str) -> None:
+    links = airflow.request("GET", f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/up/links")["extra_links"]
+    assert links["Service endpoint"] == f"http://{airflow.xcom(DAG_ID, run_id, 'up').removeprefix('http://')}"
