@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
+from kubernetes.client import models as k8s
 
+from k8s_sky_provider.credentials import CredentialFiles
 from k8s_sky_provider.exceptions import SkyCredentialsError, SkyDeploymentError, SkyTransientError
 from k8s_sky_provider.hooks.skypilot import SkyPilotHook
 from k8s_sky_provider.operators import SkyDownOperator
+from k8s_sky_provider.operators.pod_secret import mount_connections
+from k8s_sky_provider.protocol import SECRETS_DIRECTORY
 from unit.k8s_sky_provider.connections import set_connection
 from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes, api_error, pending, running, succeeds
 from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
-
-if TYPE_CHECKING:
-    from kubernetes.client import models as k8s
 
 pytestmark = pytest.mark.usefixtures("deployment")
 
@@ -118,8 +119,22 @@ class TestCredentials:
         entries = [{"connection": "aws"}, {"connection": "lambda", "cloud": "lambda"}]
         run_task(lambda: make_down(credentials=entries), kubernetes)
         volumes = [volume for volume in kubernetes.pod.spec.volumes if volume.name.startswith("sky-connection-")]
-        assert [volume.secret.items[0].key for volume in volumes] == ["0.credentials", "1.lambda_keys"]
+        assert [volume.secret.items[0].key for volume in volumes] == ["0.credentials", "1.lambda_keys", "masked"]
         assert len({volume.secret.secret_name for volume in volumes}) == 1
+
+    def test_the_runner_gets_to_know_what_to_mask_in_its_log(self) -> None:
+        pod = k8s.V1Pod(
+            metadata=k8s.V1ObjectMeta(name="pod"), spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base")])
+        )
+        private_key = "-----BEGIN KEY-----\\nMIIEvQIBADANBgkqhkiG9w0\\n-----END KEY-----"
+        files = {"a": f"[default]\nregion = eu-central-1\nsecret = {SECRET}\n", "b": f'{{"key": "{private_key}"}}'}
+        connection = CredentialFiles(connection="aws", directory="/home/sky/.aws", files=files)
+        token = CredentialFiles(connection="t", directory="/home/sky/.t", files={"keys": "api_key=0123456789abcdef"})
+        masked = mount_connections(pod, "base", [connection, token])["masked"].splitlines()
+        assert set(masked) >= {SECRET, "MIIEvQIBADANBgkqhkiG9w0", "0123456789abcdef"}
+        assert "eu-central-1" not in masked
+        (mount,) = [mount for mount in pod.spec.containers[0].volume_mounts if mount.name.endswith("masked")]
+        assert mount.mount_path.startswith(f"{SECRETS_DIRECTORY}/")
 
     def test_no_value_is_in_the_pod_the_fields_the_xcoms_or_the_log(
         self, kubernetes: FakeKubernetes, caplog: pytest.LogCaptureFixture
