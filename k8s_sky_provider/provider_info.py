@@ -40,6 +40,7 @@ def get_provider_info() -> dict[str, Any]:
                     "k8s_sky_provider.operators.infra",
                     "k8s_sky_provider.operators.jobs",
                     "k8s_sky_provider.operators.launch",
+                    "k8s_sky_provider.operators.reap",
                     "k8s_sky_provider.operators.rsync",
                     "k8s_sky_provider.operators.serve",
                     "k8s_sky_provider.operators.ssh",

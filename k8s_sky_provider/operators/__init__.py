@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SkyJobQueueOperator,
     )
     from k8s_sky_provider.operators.launch import SkyExecOperator, SkyLaunchOperator
+    from k8s_sky_provider.operators.reap import SkyReapOperator
     from k8s_sky_provider.operators.rsync import SkyRsyncDownOperator, SkyRsyncUpOperator
     from k8s_sky_provider.operators.serve import (
         SkyPoolApplyOperator,
@@ -65,6 +66,7 @@ _MODULES = {
     "SkyPoolDownOperator": "serve",
     "SkyPoolStatusOperator": "serve",
     "SkyQueueOperator": "cluster_jobs",
+    "SkyReapOperator": "reap",
     "SkyRsyncDownOperator": "rsync",
     "SkyRsyncUpOperator": "rsync",
     "SkySSHOperator": "ssh",
@@ -103,6 +105,7 @@ __all__ = [
     "SkyPoolDownOperator",
     "SkyPoolStatusOperator",
     "SkyQueueOperator",
+    "SkyReapOperator",
     "SkyRsyncDownOperator",
     "SkyRsyncUpOperator",
     "SkySSHOperator",

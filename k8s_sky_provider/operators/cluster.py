@@ -227,14 +227,16 @@ class SkyStatusOperator(SkyBaseOperator):
     """List clusters. Returns a list of dicts.
 
     Their keys: name, status, infra, nodes, resources, launched_at (seconds since 1970), and only where there is such a
-    thing: autostop (minutes), to_down, user, ip, endpoints (port -> address). Wraps ``sky.status``. A list that does
-    not fit into a result (about a hundred clusters) fails the task: name the clusters then.
+    thing: autostop (minutes), to_down, user, ip, endpoints (port -> address), dag_id, run_id, task_id, map_index.
+    Wraps ``sky.status``. A list that does not fit into a result (about a hundred clusters) fails the task: name the
+    clusters then.
 
     :param cluster_names: the clusters to list, names and globs; all of this deployment by default (templated)
     :param refresh: ask the clouds, instead of what SkyPilot noted last
     :param ip: add the head node's address
     :param endpoints: add the endpoints of the ports that are open, where the cluster is up
     :param all_users: list the clusters of other deployments with the same state, too
+    :param owners: add the task instance that launched the cluster (dag_id, run_id, task_id, map_index)
     """
 
     action: ClassVar[str] = "status"
@@ -249,6 +251,7 @@ class SkyStatusOperator(SkyBaseOperator):
         ip: bool = False,
         endpoints: bool = False,
         all_users: bool = False,
+        owners: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -258,6 +261,7 @@ class SkyStatusOperator(SkyBaseOperator):
         self.ip = ip
         self.endpoints = endpoints
         self.all_users = all_users
+        self.owners = owners
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``status``."""
@@ -267,6 +271,7 @@ class SkyStatusOperator(SkyBaseOperator):
             "ip": self.ip,
             "endpoints": self.endpoints,
             "all_users": self.all_users,
+            "owners": self.owners,
         }
 
 

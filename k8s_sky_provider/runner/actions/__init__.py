@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k8s_sky_provider.runner.actions import bash, cluster, cluster_jobs, infra, jobs, launch, machine, serve, storage
+from k8s_sky_provider.runner.actions import (
+    bash,
+    cluster,
+    cluster_jobs,
+    infra,
+    jobs,
+    launch,
+    machine,
+    reap,
+    serve,
+    storage,
+)
 from k8s_sky_provider.runner.actions.run import Outcome, Run, cancel
 
 if TYPE_CHECKING:
@@ -24,6 +35,7 @@ ACTIONS: dict[str, Callable[[Run], Outcome]] = {
     **bash.ACTIONS,
     **storage.ACTIONS,
     **infra.ACTIONS,
+    **reap.ACTIONS,
     **jobs.ACTIONS,
     **serve.ACTIONS,
 }

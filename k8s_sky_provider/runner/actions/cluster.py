@@ -8,12 +8,14 @@ import time
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner import state
 from k8s_sky_provider.runner.actions.run import Outcome, listing
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from k8s_sky_provider.protocol import JsonValue
     from k8s_sky_provider.runner.actions.run import Run
     from k8s_sky_provider.runner.engine_interface import Clusters
 
@@ -108,7 +110,16 @@ def status(run: Run) -> Outcome:
         endpoints=arguments["endpoints"],
         all_users=arguments["all_users"],
     )
+    if arguments["owners"]:
+        rows = [row | _owner_cells(run, row["name"]) for row in rows]
     return listing(run, rows, "cluster_names")
+
+
+def _owner_cells(run: Run, cluster_name: str) -> dict[str, JsonValue]:
+    owner = state.owner_of(run.home, cluster_name)
+    if owner is None:
+        return {}
+    return {key: getattr(owner, key) for key in ("dag_id", "run_id", "task_id", "map_index")}
 
 
 def cost_report(run: Run) -> Outcome:

@@ -49,6 +49,7 @@ DEFAULTS: dict[type[SkyBaseOperator], dict[str, Any]] = {
         "ip": False,
         "endpoints": False,
         "all_users": False,
+        "owners": False,
     },
     SkyCostReportOperator: {"cluster_names": None, "days": 30, "all": False},
     SkyQueueOperator: {"skip_finished": False, "all_users": False, "limit": None},
@@ -143,7 +144,10 @@ class TestAll:
         (SkyAutostopOperator, {"hook": "sync", "hook_timeout": 9}, {"hook": "sync", "hook_timeout": 9}),
         (SkyDownOperator, {"purge": True}, {"purge": True}),
         (SkyDownOperator, {"graceful": True, "graceful_timeout": 60}, {"graceful": True, "graceful_timeout": 60}),
-        *[(SkyStatusOperator, {name: True}, {name: True}) for name in ("refresh", "ip", "endpoints", "all_users")],
+        *[
+            (SkyStatusOperator, {name: True}, {name: True})
+            for name in ("refresh", "ip", "endpoints", "all_users", "owners")
+        ],
         (SkyCostReportOperator, {"days": 7, "all": True}, {"days": 7, "all": True}),
         (SkyCostReportOperator, {"days": 0}, {"days": None}),
         (SkyQueueOperator, {"skip_finished": True, "all_users": True}, {"skip_finished": True, "all_users": True}),

@@ -27,7 +27,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "stop": {"graceful": False, "graceful_timeout": None},
     "autostop": {"idle_minutes": 5, "wait_for": None, "down": True, "hook": None, "hook_timeout": None},
     "down": {"purge": False, "graceful": False, "graceful_timeout": None},
-    "status": {"cluster_names": None, "refresh": False, "ip": False, "endpoints": False, "all_users": False},
+    "status": {
+        "cluster_names": None,
+        "refresh": False,
+        "ip": False,
+        "endpoints": False,
+        "all_users": False,
+        "owners": False,
+    },
     "cost_report": {"cluster_names": None, "days": 30, "all": False},
 }
 ACTING = ["start", "stop", "autostop", "down"]

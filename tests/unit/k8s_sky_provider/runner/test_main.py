@@ -47,7 +47,13 @@ def ask(action: str, arguments: dict[str, Any], **fields: Any) -> str:
     return request.to_argument()
 
 
-STATUS = ask("status", {"cluster_names": None, "refresh": False, "ip": False, "endpoints": False, "all_users": False})
+STATUS = ask(
+    "status",
+    {
+        "cluster_names": None,
+        **dict.fromkeys(("refresh", "ip", "endpoints", "all_users", "owners"), False),
+    },
+)
 
 
 class Process:

@@ -1,0 +1,76 @@
+"""Operator that takes down what runs have left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for
+from k8s_sky_provider.protocol import Owner
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+_OWNER_KEYS = ("dag_id", "run_id", "task_id", "map_index")
+
+
+class SkyReapOperator(SkyBaseOperator):
+    """Take down the clusters whose DAG run is over. Returns the list of their names.
+
+    A cluster can outlive its run: a pod is lost before ``auto_down``, a launch dies half-way, a DAG forgets its
+    teardown. Its autostop is the net for that; this operator does not wait so long, and finds clusters that have none
+    yet. Wraps ``sky.down``. A run is over when Airflow has none of its id that is queued or running. A cluster that
+    was launched under a name of its own is somebody's on purpose and stays, unless ``named`` says otherwise; one that
+    no operator of this deployment launched always stays.
+
+    :param clusters: what ``SkyStatusOperator(owners=True)`` returned (templated)
+    :param named: take clusters with a ``cluster_name`` of their own down, too
+    :param dryrun: only show which would be taken down
+    """
+
+    action: ClassVar[str] = "reap"
+
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "clusters")
+
+    def __init__(
+        self,
+        *,
+        clusters: Sequence[Mapping[str, Any]] | XComArg,
+        named: bool = False,
+        dryrun: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.clusters = clusters
+        self.named = named
+        self.dryrun = dryrun
+
+    def build_arguments(self, context: Context | None) -> dict[str, Any]:
+        """Return the arguments of the runner's ``reap``: each cluster's name and the run that it is of."""
+        rows: Any = self.clusters
+        if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) and "name" in row for row in rows):
+            raise SkyRequestError(f"clusters: must be what SkyStatusOperator(owners=True) returned, not {rows!r}")
+        deployment = self.resolve_workspace().deployment
+        owned = {row["name"]: {key: row[key] for key in _OWNER_KEYS} for row in rows if "run_id" in row}
+        if rows and not owned:
+            self.log.info("No cluster has an owner; was the status asked for owners=True?")
+        return {
+            "clusters": {
+                name: owner
+                for name, owner in owned.items()
+                if (self.named or name == cluster_name_for(Owner(deployment=deployment, **owner)))
+                and (context is None or _is_over(context["ti"], owner["dag_id"], owner["run_id"]))
+            },
+            "dryrun": self.dryrun,
+        }
+
+
+def _is_over(ti: Any, dag_id: str, run_id: str) -> bool:
+    alive = ["queued", "running"]
+    if hasattr(ti, "get_dr_count"):
+        return bool(ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=alive) == 0)
+    # Airflow 2 has no such method; there a task may read the database.
+    from airflow.models.dagrun import DagRun  # noqa: PLC0415  # not for tasks of Airflow 3
+
+    return not any(run.state in alive for run in DagRun.find(dag_id=dag_id, run_id=run_id))

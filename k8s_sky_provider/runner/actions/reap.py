@@ -1,0 +1,47 @@
+"""Clusters that their DAG runs have left behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner import state
+from k8s_sky_provider.runner.actions.cluster import end_cluster
+from k8s_sky_provider.runner.actions.run import Outcome
+from k8s_sky_provider.runner.failure import ActionFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k8s_sky_provider.runner.actions.run import Run
+
+
+def reap(run: Run) -> Outcome:
+    """Take clusters down, each if it is still of the run that it was of when Airflow was asked about that.
+
+    :raises ActionFailedError: naming the clusters that could not be taken down, when all have been tried
+    """
+    taken, failures = [], []
+    for name, owner in run.request.arguments["clusters"].items():
+        now = state.owner_of(run.home, name)
+        if not run.engine.cluster_exists(name) or now is None or (now.dag_id, now.run_id) != _run_of(owner):
+            print(f"Cluster {name} is gone, or has another owner by now")
+            continue
+        print(f"Cluster {name}: its run {owner['run_id']} of DAG {owner['dag_id']} is over")
+        taken.append(name)
+        if run.request.arguments["dryrun"]:
+            continue
+        try:
+            end_cluster(run.engine, name)
+        except ActionFailedError as failure:
+            failures.append(failure.reason)
+    if failures:
+        raise ActionFailedError(ExitCode.TRY_AGAIN, "; ".join(failures))
+    return Outcome(return_value=taken)
+
+
+def _run_of(owner: dict[str, str]) -> tuple[str, str]:
+    return owner["dag_id"], owner["run_id"]
+
+
+ACTIONS: dict[str, Callable[[Run], Outcome]] = {"reap": reap}

@@ -1,0 +1,67 @@
+"""Only clusters whose run is over are taken down, and only those that nobody keeps on purpose."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import UserList
+from typing import Any
+
+import pytest
+
+from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.operators import SkyReapOperator
+from k8s_sky_provider.operators.base import cluster_name_for
+from k8s_sky_provider.protocol import Owner
+from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag
+
+pytestmark = pytest.mark.usefixtures("deployment")
+
+ALIVE = {("dag", "running"), ("dag", "queued")}
+
+
+@dataclasses.dataclass
+class Airflow(TaskInstance):
+    """A task instance that knows which runs are alive."""
+
+    def get_dr_count(self, *, dag_id: str, run_ids: list[str], states: list[str]) -> int:
+        assert states == ["queued", "running"]
+        return sum((dag_id, run_id) in ALIVE for run_id in run_ids)
+
+
+def row(run_id: str, name: str | None = None) -> dict[str, Any]:
+    owner = {"dag_id": "dag", "run_id": run_id, "task_id": "launch", "map_index": -1}
+    return {"name": name or cluster_name_for(Owner(deployment="airflow", **owner)), "status": "UP", **owner}  # type: ignore[arg-type]  # the keys are the fields
+
+
+OVER, RUNNING, QUEUED = row("over"), row("running"), row("queued")
+NAMED, NAMED_RUNNING = row("over", "dev-box"), row("running", "dev-box-2")
+ROWS = [OVER, RUNNING, QUEUED, NAMED, NAMED_RUNNING, {"name": "by-hand", "status": "UP"}]
+
+
+def arguments_of(clusters: Any, **arguments: Any) -> dict[str, Any]:
+    operator = SkyReapOperator(task_id="reap", dag=make_dag(), clusters=clusters, **arguments)
+    context = context_of(operator, Airflow())
+    operator.render_template_fields(context)
+    return operator.build_arguments(context)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, UserList])
+def test_a_cluster_of_a_run_that_is_over_goes(kind: Any) -> None:
+    assert arguments_of(kind(ROWS)) == {
+        "clusters": {OVER["name"]: {"dag_id": "dag", "run_id": "over", "task_id": "launch", "map_index": -1}},
+        "dryrun": False,
+    }
+
+
+def test_one_with_a_name_of_its_own_goes_when_asked_for() -> None:
+    assert set(arguments_of(ROWS, named=True)["clusters"]) == {OVER["name"], "dev-box"}
+
+
+def test_a_dry_run_is_one() -> None:
+    assert arguments_of([], dryrun=True) == {"clusters": {}, "dryrun": True}
+
+
+@pytest.mark.parametrize("clusters", [None, 7, {"name": "demo"}, ["demo"], [{"status": "UP"}]], ids=str)
+def test_what_is_no_status_is_refused(clusters: Any) -> None:
+    with pytest.raises(SkyRequestError, match="clusters: must be what SkyStatusOperator"):
+        arguments_of(clusters)
