@@ -67,10 +67,10 @@ def mount_connections(pod: k8s.V1Pod, container_name: str, connections: Sequence
 
 
 def _values_of(connection: CredentialFiles) -> set[str]:
-    """Return whatever in the files is long enough to be a secret."""
+    """Return whatever in the files is long enough to be a secret and no mere name of a setting."""
     words = {word for content in connection.files.values() for word in re.split(r"[\s\"',]|\\n", content)}
     words |= {word.partition("=")[2] for word in words}
-    return {word for word in words if len(word) >= _SHORTEST_VALUE}
+    return {word for word in words if len(word) >= _SHORTEST_VALUE and not re.fullmatch(r"[a-z_:]+", word)}
 
 
 def create_for_pod(client: CoreV1Api, pod: k8s.V1Pod, data: dict[str, str], *, is_new: bool) -> None:
