@@ -73,9 +73,8 @@ def check_whole_number(name: str, value: object, least: int = 1) -> None:
 
     :raises SkyRequestError: if it is anything else, or below ``least``
     """
-    if value is None or isinstance(value, XComArg) or (isinstance(value, str) and TO_BE_RENDERED.search(value)):
-        return
-    as_whole_number(name, value, least)
+    if not _is_to_be_known(value):
+        as_whole_number(name, value, least)
 
 
 def as_whole_number(name: str, value: object, least: int = 1) -> int:
@@ -112,9 +111,8 @@ def check_number(name: str, value: object) -> None:
 
     :raises SkyRequestError: if it is anything else
     """
-    if value is None or isinstance(value, XComArg) or (isinstance(value, str) and TO_BE_RENDERED.search(value)):
-        return
-    as_number(name, value)
+    if not _is_to_be_known(value):
+        as_number(name, value)
 
 
 def as_number(name: str, value: object) -> float:
@@ -190,3 +188,12 @@ def check_nodes(nodes: object) -> None:
         or len(set(ranks)) < len(ranks)
     ):
         raise SkyRequestError(f"nodes: {nodes!r} is neither 'head' nor 'all' nor a list of different ranks from 0 up")
+
+
+def _is_to_be_known(value: object) -> bool:
+    """Tell whether a value is not given, still to be rendered or comes from XCom."""
+    return (
+        value is None
+        or isinstance(value, XComArg)
+        or (isinstance(value, str) and TO_BE_RENDERED.search(value) is not None)
+    )
