@@ -6,10 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from local_airflow import Kubectl, LocalAirflow
+from faults import FaultTable
+from ledger import Ledger
+from local_airflow import ROOT, Kubectl, LocalAirflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SECONDS_TO_TIDY_UP = 120
 
@@ -23,6 +25,39 @@ def airflow() -> Iterator[LocalAirflow]:
 @pytest.fixture(scope="session")
 def kubectl() -> Kubectl:
     return Kubectl()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fault-table", action="store_true", help="write what was counted into docs/reliability.md")
+
+
+@pytest.fixture(scope="session")
+def fault_table(pytestconfig: pytest.Config) -> Iterator[FaultTable]:
+    table = FaultTable()
+    yield table
+    if pytestconfig.getoption("--fault-table"):
+        table.write(ROOT / "docs" / "reliability.md")
+
+
+@pytest.fixture
+def faults(fault_table: FaultTable, request: pytest.FixtureRequest) -> FaultTable:
+    fault_table.test = f"`{request.path.name}::{request.function.__name__}`"
+    return fault_table
+
+
+@pytest.fixture(scope="session")
+def ledger(kubectl: Kubectl) -> Iterator[Ledger]:
+    ledger = Ledger(kubectl)
+    ledger.start()
+    yield ledger
+    ledger.stop()
+
+
+def wait_until(what: str, is_so: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(1)
 
 
 def names_of_pods(kubectl: Kubectl, selector: str) -> list[str]:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import names_of_pods
+from conftest import names_of_pods, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from local_airflow import Kubectl, LocalAirflow
 
 SECONDS_TO_BEGIN = 300
 SECONDS_TO_END = 180
-
-
-def wait_until(what: str, is_so: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(1)
 
 
 def job_has_begun(kubectl: Kubectl, dag_id: str) -> bool:
