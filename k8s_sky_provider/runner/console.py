@@ -21,6 +21,9 @@ MASK = "***"
 SECONDS_TO_DRAIN = 5.0
 """How long the end waits for output: a child that lives on (an ssh control master) may hold the pipe open."""
 
+END_OF_TAIL = "\x1b]k8s-sky;end-of-tail\x07"
+"""Printed when an action has failed and only tidies up: what follows says nothing of why. A terminal shows nothing."""
+
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _STATUS_PAYLOAD = re.compile(r"<sky-payload[^>]*>.*?</sky-payload>")
 
@@ -48,11 +51,12 @@ class Console:
     def __init__(self, secrets: frozenset[str] = frozenset()) -> None:
         self._secrets = sorted(secrets, key=len, reverse=True)
         self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
+        self._tail_has_ended = False
         self._last_was_empty = True
 
     @property
     def tail(self) -> list[str]:
-        """The last lines that were shown, the oldest first."""
+        """The last lines that were shown before :data:`END_OF_TAIL`, the oldest first."""
         return list(self._tail)
 
     def mask(self, text: str) -> str:
@@ -87,12 +91,13 @@ class Console:
 
     def _copy(self, lines: IO[str], output: int) -> None:
         for line in lines:
+            self._tail_has_ended |= END_OF_TAIL in line
             shown = clean_line(line)
             if shown is None or (not shown and self._last_was_empty):
                 continue
             self._last_was_empty = not shown
             shown = self.mask(shown)
-            if shown:
+            if shown and not self._tail_has_ended:
                 self._tail.append(shown)
             _write_all(output, f"{shown}\n".encode())
 

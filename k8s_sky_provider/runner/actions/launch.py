@@ -6,13 +6,15 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
-from k8s_sky_provider.protocol import OnCancel, TaskOverrides
+from k8s_sky_provider.protocol import ExitCode, OnCancel, TaskOverrides
 from k8s_sky_provider.runner import state
 from k8s_sky_provider.runner.actions import once
 from k8s_sky_provider.runner.actions.cluster import end_cluster
 from k8s_sky_provider.runner.actions.cluster_jobs import follow_job, undo_job
+from k8s_sky_provider.runner.actions.lock import changing, sharing
 from k8s_sky_provider.runner.actions.return_file import with_return_value
 from k8s_sky_provider.runner.actions.run import Outcome
+from k8s_sky_provider.runner.console import END_OF_TAIL
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -31,25 +33,23 @@ def launch(run: Run) -> Outcome:
     if arguments["dryrun"]:
         run.engine.launch(task, name, dryrun=True, **_options(run))
         return Outcome(return_value=name)
-    owner = run.request.owner
-    recorded = state.owner_of(run.home, name)
-    made_here = not run.engine.cluster_exists(name) or (
-        recorded is not None and recorded.task_instance == owner.task_instance
-    )
-    if made_here:
-        state.record_owner(run.home, name, owner)
-    run.undo = functools.partial(_undo, run, name, made_here=made_here)
-    outcome = once.earlier_outcome(run)
-    if outcome is None:
-        run.job_id = once.earlier_job(run, name) or _submit(run, task, name, made_here=made_here)
+    with changing(run, name):
+        made_here = _take_over(run, name)
+        run.undo = functools.partial(_undo, run, name, made_here=made_here)
+        outcome = once.earlier_outcome(run)
+        if outcome is None:
+            run.job_id = once.earlier_job(run, name) or _submit(run, task, name, made_here=made_here)
     if not arguments["wait"]:
         return Outcome(return_value=name)
     # Not a finally: what a cancelled run leaves behind is for on_cancel to say.
     try:
         outcome = outcome or _wait(run, name)
     except ActionFailedError:
+        print(END_OF_TAIL)
         _auto_down(run, name)
         raise
+    if outcome.exit_code != ExitCode.OK:
+        print(END_OF_TAIL)
     _auto_down(run, name)
     return outcome
 
@@ -60,9 +60,10 @@ def exec_(run: Run) -> Outcome:
     name = run.cluster_name = str(arguments["cluster_name"])
     task = run.engine.load_task(arguments["task"], _overrides(run))
     run.undo = functools.partial(undo_job, run, name)
-    run.job_id = once.earlier_job(run, name)
-    if run.job_id is None:
-        run.job_id = run.engine.exec(task, name)
+    with sharing(run, name):
+        run.job_id = once.earlier_job(run, name)
+        if run.job_id is None:
+            run.job_id = run.engine.exec(task, name)
     if not arguments["wait"]:
         return Outcome(return_value=name)
     return with_return_value(run, name, follow_job(run, name))
@@ -77,14 +78,28 @@ def _options(run: Run) -> dict[str, Any]:
     return {option: run.request.arguments[option] for option in _LAUNCH_OPTIONS}
 
 
+def _take_over(run: Run, cluster_name: str) -> bool:
+    """Record who makes a cluster that is not there yet; tell whether this task makes it, in this try or an earlier one."""
+    owner, recorded = run.request.owner, state.owner_of(run.store, cluster_name)
+    made_here = not run.engine.cluster_exists(cluster_name) or (
+        recorded is not None and recorded.task_instance == owner.task_instance
+    )
+    if made_here:
+        state.record_owner(run.store, cluster_name, owner)
+        # Here, because it is launches that add to the notes, and a launch takes its time anyway.
+        state.forget(run.store, unless=run.engine.cluster_exists)
+    return made_here
+
+
 def _submit(run: Run, task: Any, cluster_name: str, *, made_here: bool) -> int | None:
     """Launch; a launch that fails takes down what it made."""
     try:
         return run.engine.launch(task, cluster_name, dryrun=False, **_options(run))
     except ActionFailedError:
+        print(END_OF_TAIL)
         if made_here and run.engine.cluster_exists(cluster_name):
             print(f"The launch failed; taking down what it made: {cluster_name}")
-            end_cluster(run.engine, cluster_name)
+            end_cluster(run, cluster_name)
         raise
 
 
@@ -97,7 +112,7 @@ def _wait(run: Run, cluster_name: str) -> Outcome:
 def _auto_down(run: Run, cluster_name: str) -> None:
     if run.request.arguments["auto_down"] and run.engine.cluster_exists(cluster_name):
         print(f"Taking cluster {cluster_name} down (auto_down)")
-        end_cluster(run.engine, cluster_name)
+        end_cluster(run, cluster_name)
 
 
 def _undo(run: Run, cluster_name: str, wish: OnCancel, *, made_here: bool) -> str:

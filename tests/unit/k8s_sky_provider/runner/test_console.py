@@ -144,3 +144,15 @@ def test_a_very_long_output_is_not_lost() -> None:
                 print("x" * 5000)
         """)
     assert len(done.stdout) == 200 * 5001
+
+
+def test_what_tidies_up_after_a_failure_is_shown_and_is_not_in_the_tail() -> None:
+    done = run("""
+        from k8s_sky_provider.runner.console import END_OF_TAIL
+        with Console() as console:
+            print("bad data")
+            print(END_OF_TAIL)
+            subprocess.run(["echo", "taking it down"])
+        print(console.tail)
+        """)
+    assert done.stdout.splitlines() == ["bad data", "taking it down", "['bad data']"]
