@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import re
 import signal
@@ -94,10 +95,14 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine]) -> 
         traceback.print_exc()
         exit_code, error_name = ExitCode.INTERNAL_ERROR, type(error).__name__
         reason = f"{error_name}: {error}"
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            exit_code, reason = ExitCode.DEPLOYMENT_WRONG, f"The volume is full, make room there: {reason}"
     if _told_to_stop.is_set() and exit_code != ExitCode.CANCELLED:
         # SkyPilot has places that catch any exception: the signal counts all the same.
         exit_code, reason = ExitCode.CANCELLED, _undo(run)
     if exit_code != ExitCode.OK:
+        if exit_code != ExitCode.CANCELLED and run and run.cluster_name and run.cluster_name not in reason:
+            reason = f"Cluster {run.cluster_name}: {reason}"
         print(reason)
     return SkyResult(
         action=request.action,

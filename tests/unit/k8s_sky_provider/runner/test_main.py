@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest, SkyResult
 from k8s_sky_provider.runner.__main__ import run_action
+from k8s_sky_provider.runner.failure import ActionFailedError
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -156,7 +158,7 @@ class TestProcess:
         )
         result = process.end()
         assert result.exit_code == ExitCode.INTERNAL_ERROR
-        assert (result.error, result.reason) == (error, f"{error}: what is this")
+        assert (result.error, result.reason) == (error, f"Cluster demo: {error}: what is this")
         assert "Traceback (most recent call last):" in result.log_tail
 
     def test_an_image_without_skypilot_is_a_wrong_deployment(self, tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ class TestProcess:
         )
         result = process.end()
         assert "hunter2" not in result.to_json() + "".join(process.output)
-        assert result.reason == "RuntimeError: refused: ***"
+        assert result.reason == "Cluster demo: RuntimeError: refused: ***"
         assert "token is ***" in result.log_tail
 
     def test_a_long_list_is_an_error_and_the_whole_is_on_the_volume(self, tmp_path: Path) -> None:
@@ -302,8 +304,27 @@ class TestAction:
         engine = FakeEngine("demo")
         engine.fail("exec", exit_code=ExitCode.TRY_AGAIN)
         result = run(tmp_path, ask("exec", EXEC), engine)
-        assert (result.exit_code, result.reason, result.error) == (ExitCode.TRY_AGAIN, "exec failed", "FakeError")
+        assert (result.exit_code, result.reason, result.error) == (
+            ExitCode.TRY_AGAIN,
+            "Cluster demo: exec failed",
+            "FakeError",
+        )
         assert result.cluster_name == "demo"
+
+    def test_a_reason_that_has_the_cluster_is_left_as_it_is(self, tmp_path: Path) -> None:
+        engine = FakeEngine("demo")
+        engine.failures["exec"] = [ActionFailedError(ExitCode.TRY_AGAIN, "demo is not up")]
+        assert run(tmp_path, ask("exec", EXEC), engine).reason == "demo is not up"
+
+    def test_a_volume_that_is_full_is_a_wrong_deployment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*arguments: object, **options: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        engine = FakeEngine("demo")
+        monkeypatch.setattr(engine, "exec", full)
+        result = run(tmp_path, ask("exec", EXEC), engine)
+        assert result.exit_code == ExitCode.DEPLOYMENT_WRONG
+        assert "The volume is full, make room there" in result.reason
 
     def test_what_can_be_checked_without_skypilot_is_checked_before_it_is_loaded(self, tmp_path: Path) -> None:
         def never() -> FakeEngine:
@@ -330,7 +351,7 @@ class TestAction:
         engine = FakeEngine("demo")
         engine.fail("exec")
         result = run(tmp_path, ask("exec", {**EXEC, "overrides": {"secret_file": str(tmp_path / "secrets")}}), engine)
-        assert result.reason == "***"
+        assert result.reason == "Cluster demo: ***"
 
     def test_secrets_are_masked_inside_the_value(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("k8s_sky_provider.runner.state.secret_values", lambda: frozenset({"hunter2-value"}))
