@@ -119,17 +119,20 @@ def get_provider_info() -> dict[str, Any]:
                         "PersistentVolumeClaim with SkyPilot's state.", example="sky-k8s-sky-state"
                     ),
                     "state_mode": _option(
-                        "Where SkyPilot's state lives: volume or database.", example="database", default="volume"
+                        "Where SkyPilot's state lives: volume, database or api_server.",
+                        example="database",
+                        default="volume",
                     ),
                     "database_secret": _option(
                         "Secret and key, as name/key, with the URI of SkyPilot's PostgreSQL.",
                         example="sky-database/uri",
                     ),
                     "api_server_endpoint": _option(
-                        "URL of a SkyPilot API server, for the links of the tasks.", example="https://sky.example.com"
+                        "URL of the SkyPilot API server of state_mode api_server, and for the links of the tasks.",
+                        example="https://sky.example.com",
                     ),
                     "api_server_token_secret": _option(
-                        "Secret and key, as name/key, with the API server's token; not used by this version.",
+                        "Secret and key, as name/key, with the token of a service account of the API server.",
                         example="sky-api-server/token",
                     ),
                     "dashboard_url": _option(

@@ -51,6 +51,9 @@ _DEPLOYMENT_PATTERN = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,46}[a-zA-Z0-9])?")
 DATABASE_DIRECTORY = f"{SECRETS_DIRECTORY}/sky-database"
 """Where the pod mounts the key with the database's URI, so that the runner finds it missing and masks it in logs."""
 
+TOKEN_DIRECTORY = f"{SECRETS_DIRECTORY}/sky-api-token"
+"""The same for the token of a SkyPilot API server."""
+
 
 class StateMode(enum.StrEnum):
     """Where SkyPilot's state lives."""
@@ -178,10 +181,10 @@ class Workspace:
     :param namespace: where the pods run
     :param service_account_name: ServiceAccount of the pods
     :param state_mode: where SkyPilot's state lives
-    :param volume_claim: PersistentVolumeClaim with SkyPilot's state; in ``database`` mode there may be none
+    :param volume_claim: PersistentVolumeClaim with SkyPilot's state; in the other modes there may be none
     :param database_secret: where the URI of SkyPilot's database is, in ``database`` mode
-    :param api_server_endpoint: URL of a SkyPilot API server, whose dashboard the tasks link to
-    :param api_server_token_secret: where the token for that server is
+    :param api_server_endpoint: URL of the SkyPilot API server, in ``api_server`` mode; the tasks link to its dashboard
+    :param api_server_token_secret: where the token for that server is, if it wants one
     :param dashboard_url: URL of SkyPilot's dashboard, if it is not the API server's
     :param config_map: ConfigMap whose key ``config.yaml`` is SkyPilot's configuration
     :param credentials: Secrets and connections that the pods get files and environment from
@@ -238,6 +241,9 @@ class Workspace:
         database_secret = secret_key("database_secret")
         if state_mode is StateMode.DATABASE and database_secret is None:
             raise _not_set("database_secret", "the Secret and key, as name/key, with the URI of SkyPilot's PostgreSQL")
+        api_server_endpoint = _url(_look_up("api_server_endpoint", None, connection))
+        if state_mode is StateMode.API_SERVER and api_server_endpoint is None:
+            raise _not_set("api_server_endpoint", "the URL of the SkyPilot API server")
         volume_claim = text("volume_claim", volume_claim)
         if state_mode is StateMode.VOLUME and volume_claim is None:
             raise _not_set("volume_claim", "the PersistentVolumeClaim with SkyPilot's state")
@@ -256,15 +262,15 @@ class Workspace:
             state_mode=state_mode,
             volume_claim=volume_claim,
             database_secret=database_secret,
-            api_server_endpoint=_url(_look_up("api_server_endpoint", None, connection)),
+            api_server_endpoint=api_server_endpoint,
             api_server_token_secret=secret_key("api_server_token_secret"),
             dashboard_url=_url(_look_up("dashboard_url", None, connection)),
             config_map=text("config_map", config_map),
             credentials=_credentials(_look_up("credentials", credentials, connection)),
             default_image_id=text("default_image_id"),
             default_resources=_default_resources(_look_up("default_resources", None, connection)),
-            # With a database, no SQLite is on the volume.
-            allow_network_file_system=state_mode is StateMode.DATABASE
+            # In the other modes, no SQLite is on the volume.
+            allow_network_file_system=state_mode is not StateMode.VOLUME
             or conf.getboolean("skypilot", "allow_network_file_system", fallback=False),
         )
 
@@ -291,6 +297,20 @@ class Workspace:
         return self.database_secret if self.state_mode is StateMode.DATABASE else None
 
     @property
+    def uses_api_server(self) -> str | None:
+        """The API server's URL, in ``api_server`` mode; None in the others."""
+        return self.api_server_endpoint if self.state_mode is StateMode.API_SERVER else None
+
+    @property
+    def state_secret(self) -> tuple[str, str, SecretKey] | None:
+        """What it takes to get at SkyPilot's state: environment variable, directory of the mount, and Secret."""
+        if self.uses_database:
+            return "SKYPILOT_DB_CONNECTION_URI", DATABASE_DIRECTORY, self.uses_database
+        if self.uses_api_server and self.api_server_token_secret:
+            return "SKYPILOT_SERVICE_ACCOUNT_TOKEN", TOKEN_DIRECTORY, self.api_server_token_secret
+        return None
+
+    @property
     def volumes(self) -> list[k8s.V1Volume]:
         """The pod's volumes. Secrets and the ConfigMap are optional ones: the runner says clearly which is missing."""
         volumes = [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in POD_LOCAL_DIRECTORIES]
@@ -310,13 +330,14 @@ class Workspace:
             )
             for index, credential in enumerate(self.secrets)
         )
-        if self.uses_database:
+        if self.state_secret:
+            _, directory, reference = self.state_secret
             volumes.append(
                 k8s.V1Volume(
-                    name="sky-database",
+                    name=PurePosixPath(directory).name,
                     secret=k8s.V1SecretVolumeSource(
-                        secret_name=self.uses_database.secret,
-                        items=[k8s.V1KeyToPath(key=self.uses_database.key, path=self.uses_database.key)],
+                        secret_name=reference.secret,
+                        items=[k8s.V1KeyToPath(key=reference.key, path=reference.key)],
                         optional=True,
                         default_mode=0o440,
                     ),
@@ -341,24 +362,25 @@ class Workspace:
             k8s.V1VolumeMount(name=f"sky-credential-{index}", mount_path=credential.directory, read_only=True)
             for index, credential in enumerate(self.secrets)
         )
-        if self.uses_database:
-            mounts.append(k8s.V1VolumeMount(name="sky-database", mount_path=DATABASE_DIRECTORY, read_only=True))
+        if self.state_secret:
+            _, directory, _ = self.state_secret
+            mounts.append(k8s.V1VolumeMount(name=PurePosixPath(directory).name, mount_path=directory, read_only=True))
         return mounts
 
     @property
     def expected_mounts(self) -> dict[str, str]:
         """Path -> what must be mounted there, for the runner to check."""
         expected = {credential.directory: f"Secret {credential.secret!r}" for credential in self.secrets}
-        if self.uses_database:
-            key, secret = self.uses_database.key, self.uses_database.secret
-            expected[f"{DATABASE_DIRECTORY}/{key}"] = f"Secret {secret!r} with the key {key!r}"
+        if self.state_secret:
+            _, directory, reference = self.state_secret
+            expected[f"{directory}/{reference.key}"] = f"Secret {reference.secret!r} with the key {reference.key!r}"
         if self.config_map:
             expected[f"{CONFIG_DIRECTORY}/{CONFIG_FILE}"] = f"key {CONFIG_FILE!r} of ConfigMap {self.config_map!r}"
         return expected
 
     @property
     def env(self) -> list[k8s.V1EnvVar]:
-        """The environment that SkyPilot needs to share one state between pods."""
+        """The environment that SkyPilot needs to share one state between pods, or to find the server that has it."""
         values = {
             "HOME": str(HOME),
             "SKYPILOT_USER_ID": self.deployment,
@@ -376,14 +398,13 @@ class Workspace:
         if self.uses_database:
             # Without it SkyPilot ignores the database.
             values["IS_SKYPILOT_SERVER"] = "true"
+        if self.uses_api_server:
+            values["SKYPILOT_API_SERVER_ENDPOINT"] = self.uses_api_server
         env = [k8s.V1EnvVar(name=name, value=value) for name, value in values.items()]
-        if self.uses_database:
-            reference = k8s.V1SecretKeySelector(
-                name=self.uses_database.secret, key=self.uses_database.key, optional=True
-            )
-            env.append(
-                k8s.V1EnvVar(name="SKYPILOT_DB_CONNECTION_URI", value_from=k8s.V1EnvVarSource(secret_key_ref=reference))
-            )
+        if self.state_secret:
+            name, _, reference = self.state_secret
+            selector = k8s.V1SecretKeySelector(name=reference.secret, key=reference.key, optional=True)
+            env.append(k8s.V1EnvVar(name=name, value_from=k8s.V1EnvVarSource(secret_key_ref=selector)))
         return env
 
     @property
@@ -429,7 +450,7 @@ def _look_up(name: str, argument: Any, connection: ConnectionSettings | None) ->
 
 
 def _not_set(name: str, meaning: str) -> SkyDeploymentError:
-    operator = "" if name == "database_secret" else "on the operator, in default_args, "
+    operator = "" if name in {"database_secret", "api_server_endpoint"} else "on the operator, in default_args, "
     return SkyDeploymentError(
         f"{name} is not set: {meaning}. Set it {operator}in the SkyPilot connection, "
         f"or as {name} in the [skypilot] section of airflow.cfg (AIRFLOW__SKYPILOT__{name.upper()})"
@@ -466,11 +487,7 @@ def _state_mode(setting: _Setting | None) -> StateMode:
     if setting is None:
         return StateMode.VOLUME
     if setting.value not in set(StateMode):
-        raise SkyDeploymentError(f"{setting.where}: {setting.value!r} is not one of volume, database")
-    if setting.value == StateMode.API_SERVER:
-        raise SkyDeploymentError(
-            f"{setting.where}: 'api_server' is not supported by this version; use volume or database"
-        )
+        raise SkyDeploymentError(f"{setting.where}: {setting.value!r} is not one of {', '.join(StateMode)}")
     return StateMode(setting.value)
 
 

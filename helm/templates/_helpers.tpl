@@ -108,10 +108,10 @@ resources:
 {{- include "sky.serviceAccountName" (dict "root" . "account" .Values.serviceAccounts.cluster "path" "serviceAccounts.cluster" "suffix" "cluster") -}}
 {{- end -}}
 
-{{/* SkyPilot's configuration: what the user gave, over what this installation needs. */}}
+{{/* SkyPilot's configuration: what the user gave, over what this installation needs. An API server has its own. */}}
 {{- define "sky.config" -}}
 {{- $defaults := dict -}}
-{{- if .Values.skyKubernetes.enabled -}}
+{{- if and .Values.skyKubernetes.enabled (not .Values.apiServer.endpoint) -}}
 {{- $_ := set $defaults "kubernetes" (dict
       "remote_identity" (include "sky.clusterServiceAccount" .)
       "provision_timeout" (int .Values.skyKubernetes.provisionTimeout)) -}}

@@ -94,6 +94,8 @@ class SkyPilotHook(BaseHook):
         except Exception as error:  # noqa: BLE001  # the button shows a text, whatever went wrong
             return False, f"Kubernetes cannot be asked: {error}"
         state = f"volume {workspace.volume_claim}" if workspace.volume_claim else "a database"
+        if workspace.uses_api_server:
+            state = f"the SkyPilot API server {workspace.uses_api_server}"
         return True, f"Sky pods can run in namespace {namespace} with image {workspace.image} and {state}"
 
 

@@ -14,6 +14,7 @@ from k8s_sky_provider.workspace import Credential
 from .conftest import NAMESPACE, Objects, RenderError, merge, render, render_all, render_text
 
 IMAGE = {"image": {"repository": "registry.example.com:5000/sky/skypilot", "tag": "1"}}
+API_SERVER = {"endpoint": "https://sky.example.com", "existingSecret": "sky-api-token"}
 CONNECTIONS = [{"connection": "aws_default"}, {"connection": "lambda", "cloud": "lambda"}]
 EVERYTHING: dict[str, Any] = merge(
     IMAGE,
@@ -65,7 +66,31 @@ def test_all_defaults() -> None:
 
 def test_the_provider_knows_every_default() -> None:
     options = get_provider_info()["config"]["skypilot"]["options"]
-    assert set(defaults(EVERYTHING)) == set(options) - {"api_server_endpoint", "api_server_token_secret"}
+    assert set(defaults(EVERYTHING)) | set(defaults({"apiServer": API_SERVER})) == set(options)
+
+
+def test_with_an_api_server_its_own_configuration_counts() -> None:
+    values = {"apiServer": API_SERVER}
+    set_here = defaults(values)
+    assert set_here["state_mode"] == "api_server"
+    assert set_here["api_server_endpoint"] == "https://sky.example.com"
+    assert set_here["api_server_token_secret"] == "sky-api-token/token"
+    assert "config_map" not in set_here
+    given = {**values, "config": {"nvidia_gpus": {"disable_ecc": True}}}
+    assert defaults(given)["config_map"] == "sky-config"
+    assert sky_config(render(given)) == given["config"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"apiServer": {"endpoint": "sky.example.com"}}, "endpoint"),
+        ({"apiServer": API_SERVER, "database": {"existingSecret": "db"}}, "an API server has its own database"),
+    ],
+)
+def test_an_api_server_is_a_url_and_the_only_state(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RenderError, match=message):
+        render(values)
 
 
 def test_what_is_not_set_is_left_to_the_provider() -> None:

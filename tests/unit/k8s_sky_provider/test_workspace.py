@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from kubernetes.client import ApiClient
@@ -250,8 +250,7 @@ def test_every_resource_with_a_default_is_one_of_a_task() -> None:
         ),
         ({"image": 3}, "image: 3 must be text"),
         ({"deployment": "a b"}, "deployment: 'a b' must have 1 to 48 letters"),
-        ({"state_mode": "nfs"}, "state_mode: 'nfs' is not one of volume, database"),
-        ({"state_mode": "api_server"}, "state_mode: 'api_server' is not supported by this version; use volume"),
+        ({"state_mode": "nfs"}, "state_mode: 'nfs' is not one of volume, database, api_server"),
         ({"database_secret": "uri"}, "database_secret: 'uri' is no reference to a Secret; write its name and the key"),
         ({"database_secret": "a/b/c"}, "database_secret: 'a/b/c' is no reference"),
         ({"api_server_token_secret": "T/x"}, "api_server_token_secret: 'T/x' is no reference"),
@@ -319,3 +318,63 @@ class TestDatabase:
             SkyDeploymentError, match=r"database_secret is not set: .*AIRFLOW__SKYPILOT__DATABASE_SECRET"
         ):
             Workspace.resolve(connection=connection(state_mode="database"))
+
+
+class TestApiServer:
+    """State at a SkyPilot API server: the pod has an address and a token, and needs no volume."""
+
+    VALUES: ClassVar[dict[str, Any]] = {
+        "image": "image",
+        "state_mode": "api_server",
+        "api_server_endpoint": "http://sky:46580/",
+        "api_server_token_secret": "sky-token/token",
+    }
+
+    def resolve(self, **values: Any) -> Workspace:
+        return Workspace.resolve(
+            connection=ConnectionSettings(conn_id="team_a", values={**self.VALUES, "credentials": "[]", **values})
+        )
+
+    def test_the_token_comes_by_reference(self) -> None:
+        env = {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in as_yaml(self.resolve().env)}
+        assert env["SKYPILOT_API_SERVER_ENDPOINT"] == "http://sky:46580"
+        assert env["SKYPILOT_SERVICE_ACCOUNT_TOKEN"] == {
+            "secretKeyRef": {"name": "sky-token", "key": "token", "optional": True}
+        }
+        assert "IS_SKYPILOT_SERVER" not in env
+
+    def test_a_missing_secret_is_noticed_and_the_token_masked(self) -> None:
+        workspace = self.resolve()
+        path = "/etc/k8s-sky/secrets/sky-api-token"
+        assert as_yaml(workspace.volume_mounts)[-1] == {"name": "sky-api-token", "mountPath": path, "readOnly": True}
+        assert as_yaml(workspace.volumes)[-1]["secret"]["secretName"] == "sky-token"
+        assert workspace.expected_mounts == {f"{path}/token": "Secret 'sky-token' with the key 'token'"}
+
+    def test_the_volume_is_optional_and_may_be_a_network_file_system(self) -> None:
+        without = self.resolve()
+        assert [volume["name"] for volume in as_yaml(without.volumes)] == ["sky-api-server", "sky-api-token"]
+        assert without.allow_network_file_system
+        assert as_yaml(self.resolve(volume_claim="files").volumes)[0]["persistentVolumeClaim"]["claimName"] == "files"
+
+    def test_a_server_without_tokens_needs_none(self) -> None:
+        workspace = Workspace.resolve(
+            connection=ConnectionSettings(
+                conn_id="team_a",
+                values={name: value for name, value in self.VALUES.items() if name != "api_server_token_secret"},
+            )
+        )
+        assert "SKYPILOT_SERVICE_ACCOUNT_TOKEN" not in {entry.name for entry in workspace.env}
+        assert workspace.expected_mounts == {}
+
+    def test_the_server_must_be_named(self) -> None:
+        with pytest.raises(
+            SkyDeploymentError, match=r"api_server_endpoint is not set: .*AIRFLOW__SKYPILOT__API_SERVER_ENDPOINT"
+        ):
+            Workspace.resolve(connection=connection(state_mode="api_server"))
+
+    @pytest.mark.parametrize("mode", ["volume", "database"])
+    def test_in_the_other_modes_the_server_is_for_links_alone(self, mode: str) -> None:
+        workspace = self.resolve(state_mode=mode, volume_claim="claim", database_secret="db/uri")  # noqa: S106  # a reference
+        names = {entry.name for entry in workspace.env}
+        assert not names & {"SKYPILOT_API_SERVER_ENDPOINT", "SKYPILOT_SERVICE_ACCOUNT_TOKEN"}
+        assert workspace.dashboard == "http://sky:46580/dashboard"

@@ -133,6 +133,12 @@ class TestButton:
         ok, text = self.press(monkeypatch, **database)
         assert (ok, text.endswith("and a database")) == (True, True)
 
+    def test_an_api_server_is_named(self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+        extra = {"image": "mine:1", "namespace": "sky", "state_mode": "api_server"}
+        set_connection(monkeypatch, "tested", "skypilot", extra=extra, host="http://sky:46580")
+        ok, text = SkyPilotHook("tested").test_connection()
+        assert (ok, text.endswith("and the SkyPilot API server http://sky:46580")) == (True, True)
+
     @pytest.mark.parametrize(
         ("fields", "message"),
         [
@@ -142,7 +148,7 @@ class TestButton:
             ({"credentials": "["}, "connection 'tested': credentials is not JSON"),
             ({"default_resources": "["}, "connection 'tested': default_resources is not JSON"),
             ({"state_mode": "database"}, "database_secret is not set"),
-            ({"state_mode": "api_server"}, "'api_server' is not supported by this version"),
+            ({"state_mode": "api_server"}, "api_server_endpoint is not set"),
             ({"state_mode": "nfs"}, "connection 'tested': state_mode: 'nfs' is not one of volume, database"),
         ],
     )
