@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import re
 import signal
@@ -18,12 +17,14 @@ from k8s_sky_provider.protocol import ExitCode, JsonValue, ProtocolError, SkyReq
 from k8s_sky_provider.runner import actions, credentials, state
 from k8s_sky_provider.runner.console import Console
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
+from k8s_sky_provider.runner.store import FileStore, alone_at_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
     from k8s_sky_provider.runner.engine_interface import Engine
+    from k8s_sky_provider.runner.store import Store
 
 _told_to_stop = threading.Event()
 
@@ -40,6 +41,15 @@ def _sky_engine() -> Engine:
         ) from error
 
     return SkyEngine()
+
+
+def _store(home: Path) -> Store:
+    if "SKYPILOT_DB_CONNECTION_URI" not in os.environ:
+        return FileStore(home)
+    # Late, because it is only for this mode and only in the image.
+    from k8s_sky_provider.runner import database
+
+    return database.use()
 
 
 def run_action(arguments: list[str], *, home: Path, make_engine: Callable[[], Engine] = _sky_engine) -> SkyResult:
@@ -84,7 +94,8 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine]) -> 
             allow_network_file_system=request.allow_network_file_system,
         )
         credentials.prepare(home)
-        run = actions.Run(request=request, engine=make_engine(), home=home)
+        store = _store(home)
+        run = actions.Run(request=request, engine=alone_at_first(store, make_engine), home=home, store=store)
         outcome = action(run)
         exit_code, reason = outcome.exit_code, outcome.reason
     except CancelledActionError:
@@ -95,14 +106,10 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine]) -> 
         traceback.print_exc()
         exit_code, error_name = ExitCode.INTERNAL_ERROR, type(error).__name__
         reason = f"{error_name}: {error}"
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            exit_code, reason = ExitCode.DEPLOYMENT_WRONG, f"The volume is full, make room there: {reason}"
     if _told_to_stop.is_set() and exit_code != ExitCode.CANCELLED:
         # SkyPilot has places that catch any exception: the signal counts all the same.
         exit_code, reason = ExitCode.CANCELLED, _undo(run)
     if exit_code != ExitCode.OK:
-        if exit_code != ExitCode.CANCELLED and run and run.cluster_name and run.cluster_name not in reason:
-            reason = f"Cluster {run.cluster_name}: {reason}"
         print(reason)
     return SkyResult(
         action=request.action,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 import tempfile
 import time
+import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k8s_sky_provider.protocol import SECRETS_DIRECTORY, ExitCode, JsonValue, Owner
+from k8s_sky_provider.protocol import SECRETS_DIRECTORY, ExitCode, Owner
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from k8s_sky_provider.runner.store import Store
 
 # SQLite's WAL needs memory that all its users share: no file system that several machines mount has it.
 NETWORK_FILE_SYSTEMS = re.compile(
@@ -80,6 +82,8 @@ def _check_writable(directory: Path) -> None:
         ) from error
 
 
+DAYS_TO_KEEP_NOTES = 30
+
 KEPT = ("sky_workdir", "sky_logs", ".sky")
 """The home's directories that are on the volume."""
 
@@ -118,7 +122,14 @@ def secret_values(directory: Path = Path(SECRETS_DIRECTORY)) -> frozenset[str]:
     """Return the values of the Secrets that are the pod's environment, line by line, so that logs can be masked."""
     texts = [path.read_text(errors="replace") for path in directory.glob("*/*") if path.is_file()]
     lines = {line.strip() for text in texts for line in text.splitlines()}
-    return frozenset(line for line in lines if len(line) >= SHORTEST_SECRET)
+    values = lines.union(*map(_passwords, lines))
+    return frozenset(value for value in values if len(value) >= SHORTEST_SECRET)
+
+
+def _passwords(line: str) -> set[str]:
+    """Return the password of a URI, as it is written there and as it is."""
+    _, has_password, password = line.partition("://")[2].rpartition("@")[0].partition(":")
+    return {password, urllib.parse.unquote(password)} if has_password else set()
 
 
 def values_in_secret_file(path: str | None) -> frozenset[str]:
@@ -133,43 +144,29 @@ def values_in_secret_file(path: str | None) -> frozenset[str]:
     return frozenset(value for value in values if len(value) >= SHORTEST_SECRET)
 
 
-def record_owner(home: Path, cluster_name: str, owner: Owner) -> None:
+def record_owner(store: Store, cluster_name: str, owner: Owner) -> None:
     """Note who makes a cluster, before it exists: a launch that dies half-way can then be traced and cleaned up."""
     record = {**dataclasses.asdict(owner), "cluster_name": cluster_name, "recorded_at": int(time.time())}
-    note(home, "owners", cluster_name, record)
+    store.note("owners", cluster_name, record)
 
 
-def owner_of(home: Path, cluster_name: str) -> Owner | None:
+def owner_of(store: Store, cluster_name: str) -> Owner | None:
     """Return who made a cluster, or None if nobody recorded it."""
-    record = read_note(home, "owners", cluster_name) or {}
+    record = store.read_note("owners", cluster_name) or {}
     try:
         return Owner(**{field.name: record[field.name] for field in dataclasses.fields(Owner)})
     except KeyError:
         return None
 
 
-def note(home: Path, kind: str, name: str, content: dict[str, JsonValue]) -> None:
-    """Write one of the provider's own notes on the volume, whole or not at all."""
-    directory = _notes(home, kind)
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(directory / f"{name}.json")
+def forget(store: Store, *, unless: Callable[[str], bool]) -> None:
+    """Delete notes of no use any more: nobody tries a task again that ended so long ago.
 
-
-def read_note(home: Path, kind: str, name: str) -> dict[str, JsonValue] | None:
-    """Return what :func:`note` wrote; None if there is none, or none that can be read."""
-    try:
-        content = json.loads((_notes(home, kind) / f"{name}.json").read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _notes(home: Path, kind: str) -> Path:
-    return home / ".sky" / "k8s_sky" / kind
+    :param unless: tells whether a cluster is there, whose owner is not to be forgotten
+    """
+    store.forget_notes("owners", days=DAYS_TO_KEEP_NOTES, unless=unless)
+    for kind in ("outcomes", "holders"):
+        store.forget_notes(kind, days=DAYS_TO_KEEP_NOTES, unless=lambda _: False)
 
 
 def keep_whole(home: Path, name: str, text: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import state
+from k8s_sky_provider.runner.actions.lock import changing
 from k8s_sky_provider.runner.actions.run import Outcome, listing
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from k8s_sky_provider.protocol import JsonValue
     from k8s_sky_provider.runner.actions.run import Run
-    from k8s_sky_provider.runner.engine_interface import Clusters
 
 ATTEMPTS_TO_END = 3
 """How often a cluster's teardown is tried: one that fails leaves a cluster that costs money."""
@@ -116,7 +116,7 @@ def status(run: Run) -> Outcome:
 
 
 def _owner_cells(run: Run, cluster_name: str) -> dict[str, JsonValue]:
-    owner = state.owner_of(run.home, cluster_name)
+    owner = state.owner_of(run.store, cluster_name)
     if owner is None:
         return {}
     return {key: getattr(owner, key) for key in ("dag_id", "run_id", "task_id", "map_index")}
@@ -134,25 +134,26 @@ def cost_report(run: Run) -> Outcome:
     return listing(run, rows if arguments["all"] else rows[:NEWEST_CLUSTERS], "cluster_names or days")
 
 
-def end_cluster(engine: Clusters, cluster_name: str) -> None:
+def end_cluster(run: Run, cluster_name: str) -> None:
     """Take a cluster down, and try again when that fails.
 
     :raises ActionFailedError: if it cannot be taken down
     """
-    for attempt in range(1, ATTEMPTS_TO_END + 1):
-        try:
-            engine.down(cluster_name)
-        except ActionFailedError as failure:
-            if attempt == ATTEMPTS_TO_END:
-                raise ActionFailedError(
-                    ExitCode.TRY_AGAIN,
-                    f"cluster {cluster_name} could not be taken down and may still cost money: {failure.reason}",
-                    failure.error,
-                ) from failure
-            print(f"Taking down {cluster_name} failed, trying again: {failure.reason}")
-            time.sleep(SECONDS_BETWEEN_ATTEMPTS)
-        else:
-            return
+    with changing(run, cluster_name):
+        for attempt in range(1, ATTEMPTS_TO_END + 1):
+            try:
+                run.engine.down(cluster_name)
+            except ActionFailedError as failure:
+                if attempt == ATTEMPTS_TO_END:
+                    raise ActionFailedError(
+                        ExitCode.TRY_AGAIN,
+                        f"cluster {cluster_name} could not be taken down and may still cost money: {failure.reason}",
+                        failure.error,
+                    ) from failure
+                print(f"Taking down {cluster_name} failed, trying again: {failure.reason}")
+                time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+            else:
+                return
 
 
 def cluster_names_of(run: Run, wanted: str | list[str]) -> list[str]:
@@ -183,12 +184,14 @@ def _each_cluster(run: Run, act: Callable[[str], None]) -> Outcome:
     names = cluster_names_of(run, wanted)
     if [wanted] == names:
         run.cluster_name = wanted
-        act(wanted)
+        with changing(run, wanted):
+            act(wanted)
         return Outcome(return_value=wanted)
     failures: dict[str, ActionFailedError] = {}
     for name in names:
         try:
-            act(name)
+            with changing(run, name):
+                act(name)
         except ActionFailedError as failure:
             print(f"Cluster {name}: {failure.reason}")
             failures[name] = failure

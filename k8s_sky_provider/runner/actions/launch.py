@@ -79,7 +79,7 @@ def _options(run: Run) -> dict[str, Any]:
 
 
 def _take_over(run: Run, cluster_name: str) -> bool:
-    """Record who makes a cluster that is not there yet; tell whether this task makes it, in this try or an earlier one."""
+    """Record who makes a cluster, if it is this task, in this try or in an earlier one; tell whether it is."""
     owner, recorded = run.request.owner, state.owner_of(run.store, cluster_name)
     made_here = not run.engine.cluster_exists(cluster_name) or (
         recorded is not None and recorded.task_instance == owner.task_instance

@@ -2,7 +2,7 @@
 
 A pod can be lost at any time: its node goes, somebody deletes it, Airflow's worker dies. Airflow then tries the task
 again, and the next runner must not submit what was submitted. So a job's name ends with a mark of its task instance
-and the number of the try, which the cluster's own queue keeps; and how a job ended is noted on the volume before
+and the number of the try, which the cluster's own queue keeps; and how a job ended is noted before
 ``auto_down`` takes the cluster, and its queue, away.
 """
 
@@ -15,7 +15,6 @@ import re
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner import state
 from k8s_sky_provider.runner.actions.run import Outcome
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -59,15 +58,15 @@ def earlier_job(run: Run, cluster_name: str) -> int | None:
 
 
 def note_outcome(run: Run, outcome: Outcome) -> None:
-    """Note on the volume how the job ended, for a runner that starts again after its cluster is gone."""
+    """Note how the job ended, for a runner that starts again after its cluster is gone."""
     owner = run.request.owner
     noted = {"try_number": owner.try_number, "job_id": run.job_id, "outcome": dataclasses.asdict(outcome)}
-    state.note(run.home, "outcomes", _mark(owner), noted)
+    run.store.note("outcomes", _mark(owner), noted)
 
 
 def earlier_outcome(run: Run) -> Outcome | None:
     """Return how this task instance's job ended if that is noted: a success, or a failure of this very try."""
-    noted = state.read_note(run.home, "outcomes", _mark(run.request.owner))
+    noted = run.store.read_note("outcomes", _mark(run.request.owner))
     if noted is None:
         return None
     outcome = Outcome(**{**noted["outcome"], "exit_code": ExitCode(noted["outcome"]["exit_code"])})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import state
 from k8s_sky_provider.runner.actions.cluster import end_cluster
+from k8s_sky_provider.runner.actions.lock import changing
 from k8s_sky_provider.runner.actions.run import Outcome
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -23,16 +25,16 @@ def reap(run: Run) -> Outcome:
     """
     taken, failures = [], []
     for name, owner in run.request.arguments["clusters"].items():
-        now = state.owner_of(run.home, name)
-        if not run.engine.cluster_exists(name) or now is None or (now.dag_id, now.run_id) != _run_of(owner):
-            print(f"Cluster {name} is gone, or has another owner by now")
-            continue
-        print(f"Cluster {name}: its run {owner['run_id']} of DAG {owner['dag_id']} is over")
-        taken.append(name)
-        if run.request.arguments["dryrun"]:
-            continue
         try:
-            end_cluster(run.engine, name)
+            # Before the look: a launch that is under way may take the cluster over.
+            with contextlib.nullcontext() if run.request.arguments["dryrun"] else changing(run, name):
+                if not _is_still_of(run, name, owner):
+                    print(f"Cluster {name} is gone, or has another owner by now")
+                    continue
+                print(f"Cluster {name}: its run {owner['run_id']} of DAG {owner['dag_id']} is over")
+                taken.append(name)
+                if not run.request.arguments["dryrun"]:
+                    end_cluster(run, name)
         except ActionFailedError as failure:
             failures.append(failure.reason)
     if failures:
@@ -40,8 +42,13 @@ def reap(run: Run) -> Outcome:
     return Outcome(return_value=taken)
 
 
-def _run_of(owner: dict[str, str]) -> tuple[str, str]:
-    return owner["dag_id"], owner["run_id"]
+def _is_still_of(run: Run, cluster_name: str, owner: dict[str, str]) -> bool:
+    now = state.owner_of(run.store, cluster_name)
+    return (
+        run.engine.cluster_exists(cluster_name)
+        and now is not None
+        and (now.dag_id, now.run_id) == (owner["dag_id"], owner["run_id"])
+    )
 
 
 ACTIONS: dict[str, Callable[[Run], Outcome]] = {"reap": reap}

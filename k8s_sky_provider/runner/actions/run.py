@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k8s_sky_provider.runner.engine_interface import Engine
+    from k8s_sky_provider.runner.store import Store
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -21,18 +22,24 @@ class Run:
     :param request: what was asked
     :param engine: SkyPilot
     :param home: the home directory, with SkyPilot's state
+    :param store: the provider's own notes and locks
     :param cluster_name: the cluster that is worked on, once it is known
     :param job_id: the job that was submitted or is followed, once it is known
     :param undo: set by the action as soon as there is something to undo: does what ``on_cancel`` wishes and
         returns what was done, in words
+    :param locked: the cluster that this run has for itself alone
+    :param told_to_stop: whether ``on_cancel`` is being done
     """
 
     request: SkyRequest
     engine: Engine
     home: Path
+    store: Store
     cluster_name: str | None = None
     job_id: int | None = None
     undo: Callable[[OnCancel], str] | None = None
+    locked: str | None = None
+    told_to_stop: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +76,7 @@ def cancel(run: Run) -> str:
 
     :raises ActionFailedError: if it could not be undone
     """
+    run.told_to_stop = True
     wish = run.request.on_cancel
     if run.undo is None or wish is None or wish is OnCancel.LEAVE:
         return "nothing was undone"

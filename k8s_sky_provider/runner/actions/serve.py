@@ -33,7 +33,7 @@ def serve_up(run: Run) -> Outcome:
     arguments = run.request.arguments
     name = str(arguments["service_name"])
     task = run.engine.load_task(arguments["task"], TaskOverrides(**arguments["overrides"]))
-    owner, recorded = run.request.owner, state.owner_of(run.home, _record(name, pool=False))
+    owner, recorded = run.request.owner, state.owner_of(run.store, _record(name, pool=False))
     own = recorded is not None and recorded.task_instance == owner.task_instance
     there = _find(run, name, pool=False)
     if there is not None and not own:
@@ -42,7 +42,7 @@ def serve_up(run: Run) -> Outcome:
             f"service_name: there is a service {name!r} already, with status {there['status']}: "
             "SkyServeUpdateOperator changes it, SkyServeDownOperator takes it down",
         )
-    state.record_owner(run.home, _record(name, pool=False), owner)
+    state.record_owner(run.store, _record(name, pool=False), owner)
     run.undo = functools.partial(_undo, run, name)
     try:
         if there is None:
@@ -84,7 +84,7 @@ def pool_apply(run: Run) -> Outcome:
         raise ActionFailedError(
             ExitCode.REQUEST_WRONG, f"pool_name: there is no pool {name!r}, and a new one needs sky_task_yaml"
         )
-    state.record_owner(run.home, _record(name, pool=True), run.request.owner)
+    state.record_owner(run.store, _record(name, pool=True), run.request.owner)
     run.engine.pool_apply(task, name, workers=arguments["workers"], mode=arguments["mode"])
     if arguments["wait"]:
         _wait_until_ready(
@@ -143,7 +143,8 @@ def _down(run: Run, *, pool: bool) -> Outcome:
     chosen: list[str] = []
     for wanted in arguments["names"] if arguments["names"] is not None else ["*"]:
         found = [name for name in there if fnmatch.fnmatchcase(name, wanted)]
-        if not found and set(wanted).isdisjoint("*?[") and state.owner_of(run.home, _record(wanted, pool=pool)) is None:
+        is_name = set(wanted).isdisjoint("*?[")
+        if not found and is_name and state.owner_of(run.store, _record(wanted, pool=pool)) is None:
             raise ActionFailedError(
                 ExitCode.REQUEST_WRONG,
                 f"{noun}_names: there never was a {noun} {wanted!r} in this state; check the name and the volume",

@@ -7,12 +7,16 @@ becomes an :class:`ActionFailedError` with the exit code of the design, a warnin
 from __future__ import annotations
 
 import logging
+import sqlite3
+from typing import Any
 
+import sqlalchemy
 from sky import global_user_state, models
 from sky.utils import annotations as sky_annotations
 
 from k8s_sky_provider.runner.engine.cluster_jobs import SkyClusterJobs
 from k8s_sky_provider.runner.engine.clusters import SkyClusters
+from k8s_sky_provider.runner.engine.errors import explained
 from k8s_sky_provider.runner.engine.files import SkyFiles
 from k8s_sky_provider.runner.engine.infra import SkyInfra
 from k8s_sky_provider.runner.engine.jobs import SkyManagedJobs
@@ -21,6 +25,8 @@ from k8s_sky_provider.runner.engine.serve import SkyServices
 from k8s_sky_provider.runner.engine.storage import SkyStorage
 from k8s_sky_provider.runner.engine.tasks import SkyTasks
 
+_MILLISECONDS_TO_WAIT = 60_000
+
 
 class SkyEngine(
     SkyManagedJobs, SkyServices, SkyTasks, SkyClusters, SkyClusterJobs, SkyMachines, SkyStorage, SkyInfra, SkyFiles
@@ -28,12 +34,21 @@ class SkyEngine(
     """SkyPilot's functions, as the actions need them; see :class:`k8s_sky_provider.runner.engine_interface.Engine`."""
 
     def __init__(self) -> None:
+        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _wait_for_others)
         # Otherwise spinners print encoded lines that only SkyPilot's own client understands.
         sky_annotations.is_on_api_server = False
         for handler in logging.getLogger("sky").handlers:
             handler.addFilter(_is_worth_showing)
         # Normally the API server does it; without it core.status() returns no clusters at all.
-        global_user_state.add_or_update_user(models.User.get_current_user())
+        with explained():
+            global_user_state.add_or_update_user(models.User.get_current_user())
+
+
+def _wait_for_others(connection: Any, record: object) -> None:
+    """Have SQLite wait for other pods longer than its 5 s, which 32 of them on a busy node can take."""
+    del record
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute(f"PRAGMA busy_timeout = {_MILLISECONDS_TO_WAIT}")
 
 
 def _is_worth_showing(record: logging.LogRecord) -> bool:

@@ -12,6 +12,7 @@ from k8s_sky_provider.runner import actions, state
 from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
 from k8s_sky_provider.runner.actions.once import job_suffix
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
+from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import JOB_ID, FakeEngine
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def home(tmp_path: Path) -> Path:
 def start(home: Path, engine: Engine, action: str, arguments: dict[str, Any], on_cancel: OnCancel | None = None) -> Run:
     """Return an action that can be run."""
     request = SkyRequest(action=action, arguments=arguments, owner=OWNER, on_cancel=on_cancel)
-    return Run(request=request, engine=engine, home=home)
+    return Run(request=request, engine=engine, home=home, store=FileStore(home))
 
 
 def launch(home: Path, engine: FakeEngine, **arguments: Any) -> Outcome:
@@ -97,7 +98,7 @@ class TestLaunch:
         engine = FakeEngine()
         assert launch(home, engine, dryrun=True).return_value == "demo"
         assert engine.calls == ["load_task", "dry launch demo"]
-        assert state.owner_of(home, "demo") is None
+        assert state.owner_of(FileStore(home), "demo") is None
 
     @pytest.mark.parametrize("existed", [False, True], ids=["made by us", "existed"])
     @pytest.mark.parametrize("job_ends_as", ["SUCCEEDED", "FAILED", "FAILED_SETUP", "CANCELLED"])
@@ -142,7 +143,7 @@ class TestLaunch:
     @pytest.mark.parametrize("owner", [None, STRANGER], ids=["nobody's", "another task's"])
     def test_one_that_fails_leaves_a_cluster_that_existed(self, owner: Owner | None, home: Path) -> None:
         if owner:
-            state.record_owner(home, "demo", owner)
+            state.record_owner(FileStore(home), "demo", owner)
         engine = FakeEngine("demo")
         engine.fail("launch")
         with pytest.raises(ActionFailedError):
@@ -162,12 +163,12 @@ class TestLaunch:
         engine.told_to_stop_in = "launch"
         with pytest.raises(CancelledActionError):
             launch(home, engine)
-        assert state.owner_of(home, "demo") == OWNER
+        assert state.owner_of(FileStore(home), "demo") == OWNER
 
     def test_a_cluster_that_existed_keeps_its_owner(self, home: Path) -> None:
-        state.record_owner(home, "demo", STRANGER)
+        state.record_owner(FileStore(home), "demo", STRANGER)
         launch(home, FakeEngine("demo"))
-        assert state.owner_of(home, "demo") == STRANGER
+        assert state.owner_of(FileStore(home), "demo") == STRANGER
 
     def test_a_wrong_task_touches_no_cluster(self, home: Path) -> None:
         engine = FakeEngine()

@@ -8,6 +8,7 @@ import pytest
 
 from k8s_sky_provider.protocol import ExitCode, Owner, SkyRequest
 from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
+from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="task")
 
 def bash(home: Path, command: str, **env: str) -> Outcome:
     request = SkyRequest(action="bash", arguments={"bash_command": command, "env": env}, owner=OWNER)
-    return ACTIONS["bash"](Run(request=request, engine=FakeEngine(), home=home))
+    return ACTIONS["bash"](Run(request=request, engine=FakeEngine(), home=home, store=FileStore(home)))
 
 
 @pytest.mark.parametrize(

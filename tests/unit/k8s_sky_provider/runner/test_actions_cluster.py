@@ -10,6 +10,7 @@ import pytest
 from k8s_sky_provider.protocol import ExitCode, Owner, SkyRequest
 from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def home(tmp_path: Path) -> Path:
 
 def act(home: Path, engine: FakeEngine, action: str, **arguments: Any) -> Outcome:
     request = SkyRequest(action=action, arguments={**ARGUMENTS[action], **arguments}, owner=OWNER)
-    return ACTIONS[action](Run(request=request, engine=engine, home=home))
+    return ACTIONS[action](Run(request=request, engine=engine, home=home, store=FileStore(home)))
 
 
 def acted_on(engine: FakeEngine, action: str) -> list[str]:

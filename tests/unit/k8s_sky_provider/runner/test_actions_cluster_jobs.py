@@ -10,6 +10,7 @@ from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest
 from k8s_sky_provider.runner import actions
 from k8s_sky_provider.runner.actions import ACTIONS, Run
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
+from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ def start(home: Path, engine: FakeEngine, action: str, on_cancel: OnCancel | Non
     """Return an action that can be run."""
     whole = {"cluster_name": "demo", **ARGUMENTS[action], **arguments}
     return Run(
-        request=SkyRequest(action=action, arguments=whole, owner=OWNER, on_cancel=on_cancel), engine=engine, home=home
+        request=SkyRequest(action=action, arguments=whole, owner=OWNER, on_cancel=on_cancel),
+        engine=engine,
+        home=home,
+        store=FileStore(home),
     )
 
 

@@ -12,6 +12,7 @@ from k8s_sky_provider.runner import actions
 from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
 from k8s_sky_provider.runner.actions import jobs as jobs_actions
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
+from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def start(
         request=SkyRequest(action=action, arguments={**ARGUMENTS[action], **arguments}, owner=owner, on_cancel=wish),
         engine=engine,
         home=home,
+        store=FileStore(home),
     )
 
 

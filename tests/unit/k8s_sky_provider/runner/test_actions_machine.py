@@ -12,6 +12,7 @@ from k8s_sky_provider.runner import actions
 from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
 from k8s_sky_provider.runner.remote_shell import CommandOutput
+from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="task")
@@ -45,7 +46,7 @@ def engine() -> FakeEngine:
 
 def start(home: Path, engine: FakeEngine, action: str, arguments: dict[str, Any]) -> Run:
     request = SkyRequest(action=action, arguments=arguments, owner=OWNER, on_cancel=OnCancel.CANCEL)
-    return Run(request=request, engine=engine, home=home)
+    return Run(request=request, engine=engine, home=home, store=FileStore(home))
 
 
 def ssh(home: Path, engine: FakeEngine, **arguments: Any) -> Outcome:

@@ -11,6 +11,7 @@ from k8s_sky_provider.protocol import ExitCode, Owner, SkyRequest
 from k8s_sky_provider.runner import state
 from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
@@ -25,14 +26,13 @@ CLUSTERS = {name: {"dag_id": "dag", "run_id": "over"} for name in ("old", "taken
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     for name, owner in (("old", OLD), ("taken-over", NEW), ("gone", OLD)):
-        state.record_owner(tmp_path, name, owner)
+        state.record_owner(FileStore(tmp_path), name, owner)
     return tmp_path
 
 
 def act(home: Path, engine: FakeEngine, action: str, arguments: dict[str, Any]) -> Outcome:
-    return ACTIONS[action](
-        Run(request=SkyRequest(action=action, arguments=arguments, owner=JANITOR), engine=engine, home=home)
-    )
+    request = SkyRequest(action=action, arguments=arguments, owner=JANITOR)
+    return ACTIONS[action](Run(request=request, engine=engine, home=home, store=FileStore(home)))
 
 
 def test_only_what_is_still_of_that_run_goes(home: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_dry_run_names_them_and_takes_nothing(home: Path, capsys: pytest.Captu
 
 def test_one_that_cannot_be_taken_down_does_not_keep_the_others(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    state.record_owner(home, "older", OLD)
+    state.record_owner(FileStore(home), "older", OLD)
     engine = FakeEngine("old", "older")
     engine.fail("down", times=3)
     clusters = {name: {"dag_id": "dag", "run_id": "over"} for name in ("old", "older")}

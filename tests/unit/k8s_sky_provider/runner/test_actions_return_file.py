@@ -10,6 +10,7 @@ import pytest
 from k8s_sky_provider.protocol import RETURN_VALUE_LIMIT, ExitCode, Owner, SkyRequest, SkyResult, TaskOverrides
 from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import JOB_ID, FakeEngine
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def engine() -> FakeEngine:
 def perform(home: Path, engine: FakeEngine, action: str, **arguments: Any) -> Outcome:
     owner = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="train")
     request = SkyRequest(action=action, arguments={**ARGUMENTS[action], **arguments}, owner=owner)
-    return ACTIONS[action](Run(request=request, engine=engine, home=home))
+    return ACTIONS[action](Run(request=request, engine=engine, home=home, store=FileStore(home)))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,10 @@ class TestDown:
             **({} if missing_ok is None else {"missing_ok": missing_ok}),
         }
         run = Run(
-            request=SkyRequest(action="down", arguments=arguments, owner=owner), engine=FakeEngine(), home=tmp_path
+            request=SkyRequest(action="down", arguments=arguments, owner=owner),
+            engine=FakeEngine(),
+            home=tmp_path,
+            store=FileStore(tmp_path),
         )
         if fails:
             with pytest.raises(ActionFailedError, match="SkyPilot never had a cluster 'demo'"):

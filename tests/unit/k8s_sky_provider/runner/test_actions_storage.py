@@ -10,6 +10,7 @@ import pytest
 from k8s_sky_provider.protocol import ExitCode, Owner, SkyRequest
 from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="task")
@@ -25,7 +26,8 @@ def engine() -> FakeEngine:
 
 def do(engine: FakeEngine, action: str, **arguments: Any) -> Outcome:
     request = SkyRequest(action=action, arguments=arguments, owner=OWNER)
-    return ACTIONS[action](Run(request=request, engine=engine, home=Path("/home/sky")))
+    home = Path("/home/sky")
+    return ACTIONS[action](Run(request=request, engine=engine, home=home, store=FileStore(home)))
 
 
 @pytest.mark.parametrize("volume", [{"name": "data"}, "~/sky_workdir/volume.yaml"])

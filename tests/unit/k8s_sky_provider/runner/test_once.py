@@ -12,6 +12,7 @@ from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest
 from k8s_sky_provider.runner.actions import ACTIONS, Run
 from k8s_sky_provider.runner.actions.once import job_suffix
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
+from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import JOB_ID, FakeEngine
 from unit.k8s_sky_provider.runner.test_actions import EXEC, LAUNCH
 
@@ -34,7 +35,7 @@ def start(home: Path, engine: FakeEngine, action: str, owner: Owner = OWNER, **a
     request = SkyRequest(
         action=action, arguments={**ARGUMENTS[action], **arguments}, owner=owner, on_cancel=OnCancel.CANCEL
     )
-    return Run(request=request, engine=engine, home=home)
+    return Run(request=request, engine=engine, home=home, store=FileStore(home))
 
 
 def engine_with(status: str, owner: Owner = OWNER) -> FakeEngine:

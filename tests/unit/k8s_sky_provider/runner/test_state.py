@@ -13,6 +13,7 @@ import pytest
 from k8s_sky_provider.protocol import ExitCode, Owner
 from k8s_sky_provider.runner import state
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.store import FileStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -209,6 +210,12 @@ class TestSecretValues:
             (tmp_path / secret / key).symlink_to(f"..data/{key}")
         assert state.secret_values(tmp_path) == {"AKIA123", "hf_secret"}
 
+    def test_the_password_of_a_uri_is_one_however_it_is_written(self, tmp_path: Path) -> None:
+        (tmp_path / "sky-database").mkdir()
+        uri = "postgresql://sky:pass%40word@db/sky"
+        (tmp_path / "sky-database" / "uri").write_text(uri)
+        assert state.secret_values(tmp_path) == {uri, "pass%40word", "pass@word"}
+
     def test_short_ones_would_blank_out_ordinary_words(self, tmp_path: Path) -> None:
         (tmp_path / "aws").mkdir()
         (tmp_path / "aws" / "region").write_text("east")
@@ -236,22 +243,22 @@ class TestOwner:
     """Who made a cluster is on the volume."""
 
     def test_it_is_read_as_it_was_recorded(self, home: Path) -> None:
-        state.record_owner(home, "demo", OWNER)
-        assert state.owner_of(home, "demo") == OWNER
+        state.record_owner(FileStore(home), "demo", OWNER)
+        assert state.owner_of(FileStore(home), "demo") == OWNER
 
     def test_the_last_one_counts_and_leaves_no_other_files(self, home: Path) -> None:
-        state.record_owner(home, "demo", Owner(deployment="other", dag_id="d", run_id="r", task_id="t"))
-        state.record_owner(home, "demo", OWNER)
+        state.record_owner(FileStore(home), "demo", Owner(deployment="other", dag_id="d", run_id="r", task_id="t"))
+        state.record_owner(FileStore(home), "demo", OWNER)
         (record,) = (home / ".sky" / "k8s_sky" / "owners").iterdir()
-        assert state.owner_of(home, "demo") == OWNER
+        assert state.owner_of(FileStore(home), "demo") == OWNER
         assert json.loads(record.read_text())["cluster_name"] == "demo"
 
     @pytest.mark.parametrize("text", [None, "", "{", "{}"], ids=["no record", "empty", "half a record", "lacks fields"])
     def test_without_a_record_it_is_not_known(self, text: str | None, home: Path) -> None:
-        state.record_owner(home, "other", OWNER)
+        state.record_owner(FileStore(home), "other", OWNER)
         if text is not None:
             (home / ".sky" / "k8s_sky" / "owners" / "demo.json").write_text(text)
-        assert state.owner_of(home, "demo") is None
+        assert state.owner_of(FileStore(home), "demo") is None
 
 
 class TestWholeResult:
