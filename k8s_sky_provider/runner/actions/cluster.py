@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
 import time
 from typing import TYPE_CHECKING
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from k8s_sky_provider.protocol import JsonValue
     from k8s_sky_provider.runner.actions.run import Run
 
-ATTEMPTS_TO_END = 3
-"""How often a cluster's teardown is tried: one that fails leaves a cluster that costs money."""
+PAUSES = (5.0, 5.0, 10.0, 20.0, 40.0, 60.0)
+"""Seconds between attempts to take a cluster down: one that is left costs money, and an API can be away for minutes."""
 
-SECONDS_BETWEEN_ATTEMPTS = 5.0
+PAUSES_AFTER_REFUSAL = 2
+"""How many of them are worth it where nothing says that the failure may pass."""
 
 GLOB = re.compile(r"[*?\[\]]")
 """What makes a pattern of a name."""
@@ -140,18 +142,18 @@ def end_cluster(run: Run, cluster_name: str) -> None:
     :raises ActionFailedError: if it cannot be taken down
     """
     with changing(run, cluster_name):
-        for attempt in range(1, ATTEMPTS_TO_END + 1):
+        for attempt in itertools.count():
             try:
                 run.engine.down(cluster_name)
             except ActionFailedError as failure:
-                if attempt == ATTEMPTS_TO_END:
+                if attempt >= (len(PAUSES) if failure.exit_code is ExitCode.TRY_AGAIN else PAUSES_AFTER_REFUSAL):
                     raise ActionFailedError(
                         ExitCode.TRY_AGAIN,
                         f"cluster {cluster_name} could not be taken down and may still cost money: {failure.reason}",
                         failure.error,
                     ) from failure
-                print(f"Taking down {cluster_name} failed, trying again: {failure.reason}")
-                time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+                print(f"Taking down {cluster_name} failed, trying again in {PAUSES[attempt]:g} s: {failure.reason}")
+                time.sleep(PAUSES[attempt])
             else:
                 return
 

@@ -95,11 +95,15 @@ def _submit(run: Run, task: Any, cluster_name: str, *, made_here: bool) -> int |
     """Launch; a launch that fails takes down what it made."""
     try:
         return run.engine.launch(task, cluster_name, dryrun=False, **_options(run))
-    except ActionFailedError:
+    except ActionFailedError as failure:
         print(END_OF_TAIL)
         if made_here and run.engine.cluster_exists(cluster_name):
             print(f"The launch failed; taking down what it made: {cluster_name}")
-            end_cluster(run, cluster_name)
+            try:
+                end_cluster(run, cluster_name)
+            except ActionFailedError as left:
+                reason = f"{failure.reason}; and {left.reason}"
+                raise ActionFailedError(left.exit_code, reason, failure.error) from left
         raise
 
 

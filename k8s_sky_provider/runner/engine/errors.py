@@ -7,7 +7,9 @@ import contextlib
 import errno
 import logging
 import re
+import socket
 import sys
+import urllib.parse
 from typing import TYPE_CHECKING
 
 import requests
@@ -152,6 +154,9 @@ def explain(error: Exception) -> ActionFailedError:
     if isinstance(error, exceptions.ClusterNotUpError):
         text += _last_event(error)
     reason = f"{name}: {text}"
+    if exit_code is ExitCode.REQUEST_WRONG and (lost := _host_out_of_reach(text)):
+        # SkyPilot speaks of the rights to the repository then.
+        exit_code, reason = ExitCode.TRY_AGAIN, f"{lost} ({reason})"
     if _is_disk_full(error):
         reason = f"The volume with SkyPilot's state is full, make room there: {reason}"
     return ActionFailedError(exit_code, reason[:LONGEST_REASON], name)
@@ -202,6 +207,19 @@ def _meaning(text: str, cause: BaseException) -> tuple[ExitCode, str]:
             return exit_code, way_out
     may_pass = isinstance(cause, (*NETWORK_ERRORS, exceptions.KubeAPIUnreachableError))
     return ExitCode.TRY_AGAIN if may_pass else ExitCode.RESOURCES_UNAVAILABLE, ""
+
+
+def _host_out_of_reach(text: str) -> str:
+    """Return why the host of a repository that could not be read cannot be looked up now; nothing if that is not it."""
+    url = re.search(r"Failed to access repository (\S+?)\.? ", text)
+    host = url and (urllib.parse.urlsplit(url[1]).hostname or url[1].partition(":")[0].rpartition("@")[2])
+    if not host:
+        return ""
+    try:
+        socket.getaddrinfo(host, None)
+    except socket.gaierror as error:
+        return f"{host}: {error.strerror}" if error.errno == socket.EAI_AGAIN else ""
+    return ""
 
 
 def _last_event(error: exceptions.ClusterNotUpError) -> str:

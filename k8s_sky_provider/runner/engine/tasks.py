@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,25 +68,8 @@ class SkyTasks:
             if failure.exit_code is ExitCode.TRY_AGAIN:
                 raise failure from error
             # Whatever else SkyPilot dislikes about a task, nothing has been started and only the author can mend it.
-            _check_host_of(overrides.workdir or content.get("workdir"), failure.reason)
             raise ActionFailedError(ExitCode.REQUEST_WRONG, failure.reason, failure.error) from error
         return loaded
-
-
-def _check_host_of(workdir: object, reason: str) -> None:
-    """Say if the host of a repository cannot be looked up now: SkyPilot speaks of the rights to the repository then.
-
-    :raises ActionFailedError: if no name server answers
-    """
-    url = workdir.get("url") if isinstance(workdir, dict) else None
-    if not isinstance(url, str) or url not in reason:
-        return
-    host = urllib.parse.urlsplit(url).hostname or url.partition(":")[0].rpartition("@")[2]
-    try:
-        socket.getaddrinfo(host, None)
-    except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:
-            raise ActionFailedError(ExitCode.TRY_AGAIN, f"workdir: {host}: {error.strerror} ({reason})") from error
 
 
 def _work_directory() -> Path:

@@ -184,14 +184,36 @@ class TestLaunch:
         assert engine.clusters == set()
         assert len(waits) == 2
 
-    def test_a_teardown_that_fails_for_good_warns_of_the_cost(self, home: Path) -> None:
+    @pytest.mark.parametrize(
+        ("exit_code", "times"), [(ExitCode.TRY_AGAIN, 7), (ExitCode.CREDENTIALS_REFUSED, 3)], ids=str
+    )
+    def test_a_teardown_that_fails_for_good_warns_of_the_cost(
+        self, home: Path, waits: list[float], exit_code: ExitCode, times: int
+    ) -> None:
         engine = FakeEngine()
-        engine.fail("down", times=3)
+        engine.fail("down", times=times, exit_code=exit_code)
         with pytest.raises(
             ActionFailedError, match="cluster demo could not be taken down and may still cost money: down failed"
         ) as caught:
             launch(home, engine)
         assert caught.value.exit_code is ExitCode.TRY_AGAIN
+        assert len(waits) == times - 1
+
+    def test_a_teardown_outlives_an_api_that_is_away_for_two_minutes(self, home: Path, waits: list[float]) -> None:
+        engine = FakeEngine()
+        engine.fail("down", times=6)
+        assert launch(home, engine).exit_code is ExitCode.OK
+        assert sum(waits) > 120
+
+    def test_a_launch_that_fails_and_leaves_a_cluster_says_both(self, home: Path) -> None:
+        engine = FakeEngine()
+        engine.fail("launch", exit_code=ExitCode.RESOURCES_UNAVAILABLE)
+        engine.fail("down", times=7)
+        with pytest.raises(
+            ActionFailedError, match=r"^launch failed; and cluster demo could not be taken down"
+        ) as left:
+            launch(home, engine)
+        assert left.value.exit_code is ExitCode.TRY_AGAIN
 
 
 class TestJob:

@@ -52,7 +52,7 @@ def test_one_that_cannot_be_taken_down_does_not_keep_the_others(home: Path, monk
     monkeypatch.setattr(time, "sleep", lambda _: None)
     state.record_owner(FileStore(home), "older", OLD)
     engine = FakeEngine("old", "older")
-    engine.fail("down", times=3)
+    engine.fail("down", times=3, exit_code=ExitCode.CREDENTIALS_REFUSED)
     clusters = {name: {"dag_id": "dag", "run_id": "over"} for name in ("old", "older")}
     with pytest.raises(ActionFailedError, match="cluster old could not be taken down and may still cost") as caught:
         act(home, engine, "reap", {"clusters": clusters, "dryrun": False})
