@@ -1,7 +1,8 @@
-"""What the actions need of SkyPilot; :class:`k8s_sky_provider.runner.engine.SkyEngine` is the real thing.
+"""What the actions need of SkyPilot.
 
-One protocol for each group of verbs. Every method raises
-:class:`~k8s_sky_provider.runner.failure.ActionFailedError` when SkyPilot fails.
+:class:`k8s_sky_provider.runner.engine.SkyEngine` does it in this process,
+:class:`k8s_sky_provider.runner.engine_client.SkyClientEngine` by a SkyPilot API server. One protocol for each group of
+verbs. Every method raises :class:`~k8s_sky_provider.runner.failure.ActionFailedError` when SkyPilot fails.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from k8s_sky_provider.protocol import JsonValue, TaskOverrides
     from k8s_sky_provider.runner.remote_shell import CommandOutput
@@ -30,6 +31,9 @@ class Clusters(Protocol):
 
     def cluster_existed(self, cluster_name: str) -> bool:
         """Tell whether SkyPilot ever had a cluster of that name."""
+
+    def await_submissions(self, cluster_name: str) -> None:
+        """Wait until no launch or exec on a cluster is under way that outlived the pod which asked for it."""
 
     def launch(
         self,
@@ -109,8 +113,13 @@ class ClusterJobs(Protocol):
     def cluster_queue(self, cluster_name: str, *, skip_finished: bool, all_users: bool) -> list[dict[str, JsonValue]]:
         """List a cluster's jobs, the newest first."""
 
-    def follow_job(self, cluster_name: str, job_id: int, *, tail: int = 0) -> str:
-        """Print a job's output, or only its last lines, until it ends; return its last status, as SkyPilot names it."""
+    def follow_job(
+        self, cluster_name: str, job_id: int, *, tail: int = 0, on_status: Callable[[str], None] | None = None
+    ) -> str:
+        """Print a job's output, or only its last lines, until it ends; return its last status, as SkyPilot names it.
+
+        :param on_status: gets the job's status as it changes
+        """
 
     def print_job_log(self, cluster_name: str, job_id: int, *, tail: int = 0) -> None:
         """Print what a job has written until now, or the last lines of it."""

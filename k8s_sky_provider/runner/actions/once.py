@@ -38,6 +38,7 @@ def earlier_job(run: Run, cluster_name: str) -> int | None:
 
     :raises ActionFailedError: if the cluster is up and does not tell
     """
+    run.engine.await_submissions(cluster_name)
     if not run.engine.cluster_exists(cluster_name):
         return None
     try:

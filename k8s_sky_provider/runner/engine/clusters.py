@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from k8s_sky_provider.protocol import JsonValue
 
-# SkyPilot takes None for 30 days.
-_ALL_DAYS = 365 * 100
+ALL_DAYS = 365 * 100
+"""SkyPilot takes None for 30 days."""
 
 
 class SkyClusters:
@@ -35,6 +35,9 @@ class SkyClusters:
         """Tell whether SkyPilot ever had a cluster of that name."""
         with explained():
             return bool(global_user_state.get_clusters_from_history(cluster_names=[cluster_name]))
+
+    def await_submissions(self, cluster_name: str) -> None:
+        """Do nothing: what a lost pod was launching here ended with it."""
 
     def launch(
         self,
@@ -96,7 +99,7 @@ class SkyClusters:
                 core.start(
                     cluster_name,
                     idle_minutes_to_autostop=idle_minutes_to_autostop,
-                    wait_for=_wait_for(wait_for),
+                    wait_for=wait_for_mode(wait_for),
                     retry_until_up=retry_until_up,
                     down=down,
                     force=force,
@@ -123,7 +126,7 @@ class SkyClusters:
         """Set or, below 0, cancel a cluster's autostop (``sky.core.autostop``)."""
         with explained():
             core.autostop(
-                cluster_name, idle_minutes, _wait_for(wait_for), down=down, hook=hook, hook_timeout=hook_timeout
+                cluster_name, idle_minutes, wait_for_mode(wait_for), down=down, hook=hook, hook_timeout=hook_timeout
             )
 
     def down(
@@ -156,30 +159,37 @@ class SkyClusters:
         mode = common.StatusRefreshMode.FORCE if refresh else common.StatusRefreshMode.NONE
         with explained():
             rows = core.status(cluster_names, refresh=mode, all_users=all_users, include_handle=ip)
-            return [_cluster_row(row, ip=ip, endpoints=endpoints, user=all_users) for row in rows]
+            return [
+                cluster_row(row, ip=ip, endpoints=core.endpoints if endpoints else None, user=all_users) for row in rows
+            ]
 
     def cost_report(self, days: int | None) -> list[dict[str, JsonValue]]:
         """List what clusters cost, the newest first (``sky.core.cost_report``)."""
         with explained():
-            reports = core.cost_report(_ALL_DAYS if days is None else days)
-        return [
-            {
-                "name": report["name"],
-                "status": report["status"].value if report["status"] else "TERMINATED",
-                "resources": report["resources_str"],
-                "launched_at": report["launched_at"],
-                "duration": report["duration"],
-                "total_cost": round(report["total_cost"], 4),
-            }
-            for report in reports
-        ]
+            reports = core.cost_report(ALL_DAYS if days is None else days)
+        return [cost_row(report) for report in reports]
 
 
-def _wait_for(mode: str | None) -> autostop_lib.AutostopWaitFor:
+def wait_for_mode(mode: str | None) -> autostop_lib.AutostopWaitFor:
+    """Return SkyPilot's name of what an autostop waits for."""
     return autostop_lib.DEFAULT_AUTOSTOP_WAIT_FOR if mode is None else autostop_lib.AutostopWaitFor.from_str(mode)
 
 
-def _cluster_row(row: responses.StatusResponse, *, ip: bool, endpoints: bool, user: bool) -> dict[str, JsonValue]:
+def cost_row(report: dict[str, Any]) -> dict[str, JsonValue]:
+    """Return what a cost report has of a cluster."""
+    return {
+        "name": report["name"],
+        "status": report["status"].value if report["status"] else "TERMINATED",
+        "resources": report["resources_str"],
+        "launched_at": report["launched_at"],
+        "duration": report["duration"],
+        "total_cost": round(report["total_cost"], 4),
+    }
+
+
+def cluster_row(
+    row: responses.StatusResponse, *, ip: bool, endpoints: Callable[[str], Any] | None, user: bool
+) -> dict[str, JsonValue]:
     """Return what a status has of a cluster; a key without a value is left out, for a result is small."""
     is_up = row.status is status_lib.ClusterStatus.UP
     cells = {
@@ -193,6 +203,6 @@ def _cluster_row(row: responses.StatusResponse, *, ip: bool, endpoints: bool, us
         "to_down": row.to_down or None,
         "user": row.user_name if user else None,
         "ip": getattr(row.handle, "head_ip", None) if ip else None,
-        "endpoints": core.endpoints(row.name) if endpoints and is_up else None,
+        "endpoints": endpoints(row.name) if endpoints is not None and is_up else None,
     }
     return {name: cell for name, cell in cells.items() if cell is not None}

@@ -21,22 +21,29 @@ class SkyFiles:
 
     def read_file(self, cluster_name: str, path: str, *, limit: int) -> bytes | None:
         """Return a file's first bytes (``CloudVmRayBackend.run_on_head``), None if there is none."""
-        file = shlex.quote(path)
-        command = (
-            f"cd; if [ -f {file} ]; then echo {_CONTENT}$(head -c {limit} {file} | base64 -w0); else echo {_NONE}; fi"
-        )
         with explained():
             handle = global_user_state.get_handle_from_cluster_name(cluster_name)
             return_code, output, errors = sky.backends.CloudVmRayBackend().run_on_head(
-                handle, command, require_outputs=True, separate_stderr=True
+                handle, read_command(path, limit), require_outputs=True, separate_stderr=True
             )
-        # What a login shell says comes before.
-        answer = output.strip().splitlines()[-1] if output.strip() else ""
-        if return_code == 0 and answer.startswith(_CONTENT):
-            return base64.b64decode(answer.removeprefix(_CONTENT))
-        if return_code == 0 and answer == _NONE:
-            return None
-        raise ActionFailedError(
-            ExitCode.TRY_AGAIN,
-            f"file {path!r} on cluster {cluster_name} could not be read: {' '.join(errors.split()) or return_code}",
-        )
+        return content_of(f"file {path!r} on cluster {cluster_name}", return_code, output, errors)
+
+
+def read_command(path: str, limit: int) -> str:
+    """Return the shell command that prints a file's first bytes."""
+    file = shlex.quote(path)
+    return f"cd; if [ -f {file} ]; then echo {_CONTENT}$(head -c {limit} {file} | base64 -w0); else echo {_NONE}; fi"
+
+
+def content_of(what: str, return_code: int, output: str, errors: str) -> bytes | None:
+    """Return what :func:`read_command` answered, None if there is no such file.
+
+    :param what: the file, for the error
+    """
+    # What a login shell says comes before.
+    answer = output.strip().splitlines()[-1] if output.strip() else ""
+    if return_code == 0 and answer.startswith(_CONTENT):
+        return base64.b64decode(answer.removeprefix(_CONTENT))
+    if return_code == 0 and answer == _NONE:
+        return None
+    raise ActionFailedError(ExitCode.TRY_AGAIN, f"{what} could not be read: {' '.join(errors.split()) or return_code}")

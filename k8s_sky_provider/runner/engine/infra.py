@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sky import catalog, check, global_user_state, skypilot_config
 from sky.utils import infra_utils, registry
@@ -12,6 +12,8 @@ from k8s_sky_provider.runner.console import without_terminal_codes
 from k8s_sky_provider.runner.engine.errors import explained
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from k8s_sky_provider.protocol import JsonValue
 
 
@@ -24,7 +26,7 @@ class SkyInfra:
             workspace = skypilot_config.get_active_workspace()
             enabled = check.check(clouds=names, workspace=workspace)[workspace]
             results = global_user_state.get_cached_check_results(workspace)
-            asked = {name: _cloud_name(name) for name in names} if names is not None else {key: key for key in results}
+            asked = {name: cloud_name(name) for name in names} if names is not None else {key: key for key in results}
         return [
             {
                 "cloud": name,
@@ -47,26 +49,31 @@ class SkyInfra:
                 clouds=where.cloud.lower() if where.cloud else None,
                 case_sensitive=False,
             )
-        return [
-            {
-                "accelerator": offer.accelerator_name,
-                "count": offer.accelerator_count,
-                "cloud": offer.cloud,
-                "instance_type": offer.instance_type,
-                "price": None if math.isnan(offer.price) else offer.price,
-                "spot_price": None if math.isnan(offer.spot_price) else offer.spot_price,
-            }
-            for offers in found.values()
-            for offer in offers
-        ]
+        return offer_rows(found)
 
 
-def _cloud_name(name: str) -> str:
+def cloud_name(name: str) -> str:
     """Return SkyPilot's own name of a cloud; those that only store have none in its registry."""
     try:
         return repr(registry.CLOUD_REGISTRY.from_str(name))
     except ValueError:
         return next((known for known in check.STORAGE_ONLY_CLOUDS if name.lower().startswith(known.lower())), name)
+
+
+def offer_rows(found: Mapping[str, list[Any]]) -> list[dict[str, JsonValue]]:
+    """Return what SkyPilot's catalog says of accelerators."""
+    return [
+        {
+            "accelerator": offer.accelerator_name,
+            "count": offer.accelerator_count,
+            "cloud": offer.cloud,
+            "instance_type": offer.instance_type,
+            "price": None if math.isnan(offer.price) else offer.price,
+            "spot_price": None if math.isnan(offer.spot_price) else offer.spot_price,
+        }
+        for offers in found.values()
+        for offer in offers
+    ]
 
 
 def _reason(contexts: dict[str, dict[str, JsonValue]]) -> str:

@@ -22,6 +22,8 @@ from k8s_sky_provider.runner.engine.tasks import SkyTasks
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import sky
 
     from k8s_sky_provider.protocol import JsonValue, TaskOverrides
@@ -32,7 +34,7 @@ SECONDS_BETWEEN_LOOKS = 10.0
 ATTEMPTS_TO_REACH = 6
 """How often in a row the controller may be out of reach while a job is followed."""
 
-_FIELDS = (
+FIELDS = (
     "job_id",
     "task_id",
     "job_name",
@@ -47,6 +49,7 @@ _FIELDS = (
     "is_primary_in_job_group",
     "failure_reason",
 )
+"""What is asked of the controller about each task of a job."""
 
 _LOG_IS_WHOLE = {JobExitCode.SUCCEEDED, JobExitCode.FAILED, JobExitCode.CANCELLED}
 """What ``tail_logs`` returns when the job has ended."""
@@ -78,8 +81,7 @@ class SkyManagedJobs(SkyTasks):
     def launch_managed_job(self, job: sky.Dag, *, pool: str | None, num_jobs: int | None) -> list[int]:
         """Bring the controller up if it is not, and submit a job (``sky.jobs.launch``); return the ids."""
         with explained(), starting_a_controller():
-            job_ids, _ = core.launch(job, name=job.name, pool=pool, num_jobs=num_jobs)
-        return [job_ids] if isinstance(job_ids, int) else list(job_ids or ())
+            return ids_of(core.launch(job, name=job.name, pool=pool, num_jobs=num_jobs))
 
     def managed_jobs(
         self,
@@ -100,9 +102,9 @@ class SkyManagedJobs(SkyTasks):
                 skip_finished=skip_finished,
                 statuses=statuses,
                 all_users=all_users,
-                fields=list(_FIELDS),
+                fields=list(FIELDS),
             )[0]
-        return [{**{key: row.get(key) for key in _FIELDS}, "status": row["status"].value} for row in rows]
+        return [job_row(row) for row in rows]
 
     def follow_managed_job(self, job_id: int, *, tail: int | None = None) -> list[dict[str, JsonValue]]:
         """Print a job's output until its end (``sky.jobs.tail_logs``), over breaks of the connection."""
@@ -112,9 +114,7 @@ class SkyManagedJobs(SkyTasks):
             try:
                 with explained():
                     if not followed:
-                        end = core.tail_logs(
-                            name=None, job_id=job_id, follow=True, controller=False, refresh=True, tail=tail
-                        )
+                        end = self._tail(job_id, follow=True, controller=False, tail=tail)
                         followed = end in _LOG_IS_WHOLE
                         # What is followed again is not printed again.
                         tail = 1
@@ -135,12 +135,29 @@ class SkyManagedJobs(SkyTasks):
     def print_managed_job_log(self, job_id: int, *, controller: bool, tail: int | None) -> None:
         """Print what a job, or the controller about it, has written until now (``sky.jobs.tail_logs``)."""
         with explained():
-            core.tail_logs(name=None, job_id=job_id, follow=False, controller=controller, refresh=True, tail=tail)
+            self._tail(job_id, follow=False, controller=controller, tail=tail)
+
+    def _tail(self, job_id: int, *, follow: bool, controller: bool, tail: int | None) -> int | None:
+        end: int | None = core.tail_logs(
+            name=None, job_id=job_id, follow=follow, controller=controller, refresh=True, tail=tail
+        )
+        return end
 
     def cancel_managed_jobs(self, job_ids: list[int]) -> None:
         """Ask the controller to cancel jobs (``sky.jobs.cancel``); it takes their clusters down."""
         with explained():
             core.cancel(job_ids=job_ids)
+
+
+def ids_of(launched: tuple[int | list[int] | None, Any]) -> list[int]:
+    """Return the ids of the jobs that were submitted, of what a launch returns."""
+    job_ids = launched[0]
+    return [job_ids] if isinstance(job_ids, int) else list(job_ids or ())
+
+
+def job_row(row: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """Return what the controller has of a task of a job."""
+    return {**{key: row.get(key) for key in FIELDS}, "status": row["status"].value}
 
 
 def _read_documents(path: str) -> list[dict[str, Any]]:

@@ -30,13 +30,13 @@ class SkyServices:
     def service_up(self, task: sky.Task, name: str) -> str:
         """Bring a service up (``sky.serve.up``), with its controller if that is not up; return the endpoint."""
         with explained(), starting_a_controller():
-            _, endpoint = serve.up(_with_port(task), name)
+            _, endpoint = serve.up(with_port(task), name)
         return str(endpoint)
 
     def service_update(self, task: sky.Task, name: str, mode: str) -> None:
         """Give a service another task (``sky.serve.update``)."""
         with explained():
-            serve.update(_with_port(task), name, serve_utils.UpdateMode(mode))
+            serve.update(with_port(task), name, serve_utils.UpdateMode(mode))
 
     def pool_apply(self, task: sky.Task | None, name: str, *, workers: int | None, mode: str) -> None:
         """Make or change a pool (``sky.jobs.pool_apply``), with its controller if that is not up."""
@@ -54,7 +54,7 @@ class SkyServices:
                 if error.cluster_status is not None:
                     raise
                 return []
-        return [_row(record, pool=pool) for record in records]
+        return [service_row(record, pool=pool) for record in records]
 
     def services_down(self, names: list[str], *, purge: bool, pool: bool) -> None:
         """Ask the controller to take services (``sky.serve.down``) or pools (``sky.jobs.pool_down``) down."""
@@ -72,7 +72,7 @@ class SkyServices:
                 serve.tail_logs(name, target=target, replica_id=replica, follow=follow, tail=tail)
 
 
-def _with_port(task: sky.Task) -> sky.Task:
+def with_port(task: sky.Task) -> sky.Task:
     """Set the port that requests go to, as SkyPilot's command line does."""
     if task.service is None or task.service.pool:
         raise ActionFailedError(ExitCode.REQUEST_WRONG, "sky_task_yaml: a service needs a section `service`")
@@ -88,7 +88,8 @@ def _with_port(task: sky.Task) -> sky.Task:
     return task
 
 
-def _row(record: Mapping[str, Any], *, pool: bool) -> dict[str, JsonValue]:
+def service_row(record: Mapping[str, Any], *, pool: bool) -> dict[str, JsonValue]:
+    """Return what a status has of a service or a pool."""
     row = {
         "name": record["name"],
         "status": record["status"].value,

@@ -16,6 +16,8 @@ from k8s_sky_provider.runner.engine.errors import explain, explained
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
+    from sky.schemas.api import responses
+
     from k8s_sky_provider.protocol import JsonValue
 
 
@@ -24,13 +26,7 @@ class SkyStorage:
 
     def apply_volume(self, volume: str | dict[str, Any], overrides: dict[str, Any]) -> str:
         """Make or register a volume unless it is there (``sky.volumes.server.core.volume_apply``)."""
-        content = _read_volume_file(volume) if isinstance(volume, str) else volume
-        try:
-            wanted = sky_volume.Volume.from_yaml_config({**content, **overrides})
-            wanted.validate()
-        except Exception as error:
-            # Whatever SkyPilot dislikes about it here, nothing has been made and only the author can mend it.
-            raise ActionFailedError(ExitCode.REQUEST_WRONG, explain(error).reason, type(error).__name__) from error
+        wanted = wanted_volume(volume, overrides)
         with explained():
             config = dict(wanted.config)
             if wanted.type == volume_utils.VolumeType.PVC.value:
@@ -53,19 +49,7 @@ class SkyStorage:
         """List volumes (``sky.volumes.server.core.volume_list``)."""
         with explained():
             rows = volumes.volume_list(refresh=refresh, volume_names=names)
-        return [
-            {
-                "name": row.name,
-                "type": row.type,
-                "status": row.status,
-                "size": row.size,
-                "infra": "/".join(filter(None, [row.cloud, row.region, row.zone])),
-                "name_on_cloud": row.name_on_cloud,
-                "used_by": row.usedby_clusters,
-                "error": row.error_message,
-            }
-            for row in rows
-        ]
+        return [volume_row(row) for row in rows]
 
     def delete_volume(self, name: str, *, purge: bool) -> None:
         """Delete a volume (``sky.volumes.server.core.volume_delete``)."""
@@ -76,20 +60,48 @@ class SkyStorage:
         """List buckets (``sky.core.storage_ls``)."""
         with explained():
             rows = core.storage_ls()
-        return [
-            {
-                "name": row.name,
-                "status": row.status.value,
-                "stores": [store.value for store in row.store],
-                "launched_at": row.launched_at,
-            }
-            for row in rows
-        ]
+        return [storage_row(row) for row in rows]
 
     def delete_storage(self, name: str) -> None:
         """Delete a bucket (``sky.core.storage_delete``)."""
         with explained():
             core.storage_delete(name)
+
+
+def wanted_volume(volume: str | dict[str, Any], overrides: dict[str, Any]) -> sky_volume.Volume:
+    """Read and check a volume, given by content or by path."""
+    content = _read_volume_file(volume) if isinstance(volume, str) else volume
+    try:
+        wanted = sky_volume.Volume.from_yaml_config({**content, **overrides})
+        wanted.validate()
+    except Exception as error:
+        # Whatever SkyPilot dislikes about it here, nothing has been made and only the author can mend it.
+        raise ActionFailedError(ExitCode.REQUEST_WRONG, explain(error).reason, type(error).__name__) from error
+    return wanted
+
+
+def volume_row(row: responses.VolumeRecord) -> dict[str, JsonValue]:
+    """Return what a list has of a volume."""
+    return {
+        "name": row.name,
+        "type": row.type,
+        "status": row.status,
+        "size": row.size,
+        "infra": "/".join(filter(None, [row.cloud, row.region, row.zone])),
+        "name_on_cloud": row.name_on_cloud,
+        "used_by": row.usedby_clusters,
+        "error": row.error_message,
+    }
+
+
+def storage_row(row: responses.StorageRecord) -> dict[str, JsonValue]:
+    """Return what a list has of a bucket."""
+    return {
+        "name": row.name,
+        "status": row.status.value,
+        "stores": [store.value for store in row.store],
+        "launched_at": row.launched_at,
+    }
 
 
 def _read_volume_file(path: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class FakeClusters(Recorder):
         self.history = {*clusters, *gone}
         self.cluster_status = "UP"
         self.has_commands = True
+        self.under_way: set[str] = set()  # clusters that what outlived an earlier pod is launching
         self.tasks: list[tuple[str | dict[str, Any], TaskOverrides]] = []
         self.launches: list[dict[str, Any]] = []
 
@@ -35,6 +36,9 @@ class FakeClusters(Recorder):
 
     def cluster_existed(self, cluster_name: str) -> bool:
         return cluster_name in self.history
+
+    def await_submissions(self, cluster_name: str) -> None:
+        self.clusters |= self.under_way & {cluster_name}
 
     def launch(self, task: Any, cluster_name: str, *, dryrun: bool, **options: Any) -> int | None:
         self.launches.append(options)

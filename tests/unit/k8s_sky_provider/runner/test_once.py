@@ -57,6 +57,16 @@ def test_a_job_that_runs_or_succeeded_is_followed(home: Path, action: str, statu
     assert engine.calls == ["load_task", "cluster_queue demo", "follow_job demo 3"]
 
 
+def test_a_launch_that_outlived_its_pod_is_awaited_and_its_job_followed(home: Path) -> None:
+    engine = engine_with("RUNNING")
+    engine.clusters.clear()
+    engine.under_way = {"demo"}
+    run = start(home, engine, "launch", RETRY)
+    assert ACTIONS["launch"](run).job_status == "SUCCEEDED"
+    assert run.job_id == 3
+    assert engine.calls == ["load_task", "cluster_queue demo", "follow_job demo 3"]
+
+
 @actions
 @pytest.mark.parametrize("status", ["FAILED", "FAILED_SETUP", "FAILED_DRIVER", "CANCELLED"])
 def test_one_that_failed_is_this_trys_outcome_and_a_retry_begins_anew(home: Path, action: str, status: str) -> None:

@@ -1,0 +1,60 @@
+"""Clouds and what they offer (``sky.client.sdk``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sky import skypilot_config
+from sky.client import sdk
+from sky.utils import infra_utils, registry
+
+from k8s_sky_provider.runner.engine.infra import cloud_name, offer_rows
+from k8s_sky_provider.runner.engine_client import server
+
+if TYPE_CHECKING:
+    from k8s_sky_provider.protocol import JsonValue
+
+_REASON = "not enabled at the SkyPilot API server; the log says why"
+
+
+class ClientInfra:
+    """See :class:`k8s_sky_provider.runner.engine_interface.Infra`."""
+
+    def check_infra(self, names: list[str] | None) -> list[dict[str, JsonValue]]:
+        """Look which clouds the server can use (``sky.check``); the names of the rows are those that were asked for.
+
+        Why one cannot be used, the server only says in words, which are printed.
+        """
+        workspace = skypilot_config.get_active_workspace()
+        checked = server.order(lambda: sdk.check(None if names is None else tuple(names), verbose=False))
+        enabled = {cloud.lower(): list(abilities) for cloud, abilities in (checked.get(workspace) or {}).items()}
+        asked = (
+            {name: cloud_name(name).lower() for name in names}
+            if names is not None
+            else {repr(cloud): repr(cloud).lower() for cloud in registry.CLOUD_REGISTRY.values()}
+        )
+        return [
+            {
+                "cloud": name,
+                "enabled": cloud in enabled,
+                "capabilities": sorted(enabled.get(cloud, [])),
+                "reason": "" if cloud in enabled else _REASON,
+            }
+            for name, cloud in asked.items()
+        ]
+
+    def list_gpus(self, name: str | None, *, count: int | None, infra: str | None) -> list[dict[str, JsonValue]]:
+        """List accelerators that clouds offer (``sky.list_accelerators``), the cheapest offer of each."""
+        with server.explained_by_the_server():
+            where = infra_utils.InfraInfo.from_str(infra)
+        found = server.ask(
+            lambda: sdk.list_accelerators(
+                gpus_only=True,
+                name_filter=name,
+                region_filter=where.region,
+                quantity_filter=count,
+                clouds=where.cloud.lower() if where.cloud else None,
+                case_sensitive=False,
+            )
+        )
+        return offer_rows(found)

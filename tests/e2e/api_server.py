@@ -1,0 +1,137 @@
+"""A SkyPilot API server in the cluster, as a team may have one: with users, and a token for Airflow.
+
+It is one pod of the SkyPilot image, with the runner's ServiceAccount, and forgets all when it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from local_airflow import BUILD, read_env_file
+
+if TYPE_CHECKING:
+    from local_airflow import Kubectl
+
+PORT = 46580
+SECONDS_TO_START = 300
+CONFIG = {
+    "kubernetes": {"remote_identity": "sky-cluster", "provision_timeout": 600, "ports": "podip"},
+    # What SkyPilot's own chart does: managed jobs need no cluster for their controller.
+    "jobs": {"controller": {"consolidation_mode": True}},
+}
+START = """
+mkdir -p ~/.sky
+printf '%s' "$CONFIG" > ~/.sky/config.yaml
+hash='import os; from passlib.hash import sha512_crypt; print(sha512_crypt.hash(os.environ["ADMIN_PASSWORD"]))'
+export SKYPILOT_INITIAL_BASIC_AUTH="admin:$(python -c "$hash")"
+unset ADMIN_PASSWORD CONFIG SKYPILOT_DISABLE_LOCAL_API_SERVER
+exec python -m sky.server.server --host 0.0.0.0
+"""
+MAKE_TOKEN = """
+import requests, socket, sys
+address = f"http://{socket.gethostbyname(socket.gethostname())}:{sys.argv[1]}"
+body = {"token_name": "airflow"}
+answer = requests.post(f"{address}/users/service-account-tokens", json=body, auth=("admin", sys.argv[2]))
+answer.raise_for_status()
+print(answer.json()["token"])
+"""
+UNDER_WAY = """
+from sky.server.requests import request_storage, requests
+wanted = requests.RequestTaskFilter(status=requests.RequestStatus.active_statuses())
+found = request_storage.get_request_backend().query_requests(wanted)
+print(*[request.name for request in found if request.user_id.startswith("sa-")])
+"""
+CLUSTERS = """
+from sky import global_user_state
+print(*[cluster["name"] for cluster in global_user_state.get_clusters()])
+"""
+
+
+class ApiServer:
+    """The server; its token is in a Secret of the same name, under the key ``token``.
+
+    :param kubectl: kubectl in the namespace
+    :param name: of the pod, the Service and the Secret
+    """
+
+    def __init__(self, kubectl: Kubectl, name: str = "e2e-sky-api") -> None:
+        self.kubectl = kubectl
+        self.name = name
+        self.endpoint = f"http://{name}:{PORT}"
+        self._password = secrets.token_urlsafe(16)
+
+    def start(self) -> str:
+        """Start the server and return the token that its Secret has."""
+        self.stop()
+        self._apply(self._service(), self._pod())
+        self.kubectl("wait", "--for=condition=Ready", f"pod/{self.name}", f"--timeout={SECONDS_TO_START}s")
+        token = self.run("-", str(PORT), self._password, stdin=MAKE_TOKEN).strip()
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.name}, "stringData": {"token": token}}
+        self._apply(secret)
+        return token
+
+    def stop(self) -> None:
+        """Delete all of it."""
+        kinds = f"pod/{self.name}", f"service/{self.name}", f"secret/{self.name}"
+        self.kubectl("delete", *kinds, "--ignore-not-found", "--grace-period=5")
+
+    def run(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run Python in the server's pod and return what it prints."""
+        return self.kubectl("exec", "-i", self.name, "--", "python", *arguments, stdin=stdin)
+
+    def requests_under_way(self) -> list[str]:
+        """Return the names of the requests that the server is at work on, its own ones left out."""
+        return self.run("-", stdin=UNDER_WAY).split()
+
+    def clusters(self) -> list[str]:
+        """Return the names of the clusters that the server knows."""
+        return self.run("-", stdin=CLUSTERS).split()
+
+    def _apply(self, *objects: dict[str, Any]) -> None:
+        self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+    def _service(self) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": self.name},
+            "spec": {"selector": {"app": self.name}, "ports": [{"port": PORT}]},
+        }
+
+    def _pod(self) -> dict[str, Any]:
+        env = {
+            "CONFIG": yaml.safe_dump(CONFIG),
+            "ADMIN_PASSWORD": self._password,
+            "ENABLE_BASIC_AUTH": "true",
+            "ENABLE_SERVICE_ACCOUNTS": "true",
+            "IS_SKYPILOT_SERVER": "true",
+            # It counts its workers, and its controllers of jobs, by the machine's memory.
+            "SKYPILOT_POD_MEMORY_GB_LIMIT": "4",
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": self.name, "labels": {"app": self.name}},
+            "spec": {
+                "serviceAccountName": "sky-runner",
+                "restartPolicy": "Never",
+                "securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000},
+                "containers": [
+                    {
+                        "name": "server",
+                        "image": read_env_file(BUILD / "images.env")["SKYPILOT_IMAGE"],
+                        "command": ["tini", "--", "sh", "-c", START],
+                        "env": [{"name": name, "value": value} for name, value in env.items()],
+                        "resources": {"requests": {"cpu": "50m", "memory": "1Gi"}},
+                        "readinessProbe": {
+                            "httpGet": {"path": "/api/health", "port": PORT},
+                            "periodSeconds": 2,
+                            "timeoutSeconds": 5,
+                        },
+                    }
+                ],
+            },
+        }
