@@ -310,6 +310,18 @@ class Workspace:
             return "SKYPILOT_SERVICE_ACCOUNT_TOKEN", TOKEN_DIRECTORY, self.api_server_token_secret
         return None
 
+    def check_keeps_notes(self, name: str) -> None:
+        """Check that the runner's notes outlive its pod: who made which cluster is only told there.
+
+        :param name: the argument that needs them
+        :raises SkyDeploymentError: if they do not
+        """
+        if self.uses_api_server and not self.volume_claim:
+            raise SkyDeploymentError(
+                f"{name}: who made which cluster is noted on a volume, and with state_mode api_server there is none "
+                "unless volume_claim names one (docs/api_server.md)"
+            )
+
     @property
     def volumes(self) -> list[k8s.V1Volume]:
         """The pod's volumes. Secrets and the ConfigMap are optional ones: the runner says clearly which is missing."""

@@ -265,6 +265,8 @@ class SkyStatusOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``status``."""
+        if self.owners:
+            self.resolve_workspace().check_keeps_notes("owners")
         return {
             "cluster_names": _names_to_list(self.cluster_names),
             "refresh": self.refresh,

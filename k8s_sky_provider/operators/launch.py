@@ -117,6 +117,10 @@ class SkyLaunchOperator(SkyTaskOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``launch``."""
+        if self.clone_disk_from is not None and self.resolve_workspace().uses_api_server:
+            raise SkyRequestError(
+                "clone_disk_from: SkyPilot cannot do it by way of an API server: leave it out or use another state_mode"
+            )
         return {
             **self.task_arguments(context),
             "cluster_name": cluster_name_for(self.request_owner(context))

@@ -51,7 +51,9 @@ class SkyReapOperator(SkyBaseOperator):
         rows: Any = self.clusters
         if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) and "name" in row for row in rows):
             raise SkyRequestError(f"clusters: must be what SkyStatusOperator(owners=True) returned, not {rows!r}")
-        deployment = self.resolve_workspace().deployment
+        workspace = self.resolve_workspace()
+        workspace.check_keeps_notes("clusters")
+        deployment = workspace.deployment
         owned = {row["name"]: {key: row[key] for key in _OWNER_KEYS} for row in rows if "run_id" in row}
         if rows and not owned:
             self.log.info("No cluster has an owner; was the status asked for owners=True?")

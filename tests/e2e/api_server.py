@@ -31,10 +31,14 @@ unset ADMIN_PASSWORD CONFIG SKYPILOT_DISABLE_LOCAL_API_SERVER
 exec python -m sky.server.server --host 0.0.0.0
 """
 MAKE_TOKEN = """
-import requests, socket, sys
+import requests, socket, sys, time
 address = f"http://{socket.gethostbyname(socket.gethostname())}:{sys.argv[1]}"
 body = {"token_name": "airflow"}
-answer = requests.post(f"{address}/users/service-account-tokens", json=body, auth=("admin", sys.argv[2]))
+for _ in range(20):
+    answer = requests.post(f"{address}/users/service-account-tokens", json=body, auth=("admin", sys.argv[2]))
+    if answer.status_code != 503:  # which it says when a look at a password takes too long
+        break
+    time.sleep(3)
 answer.raise_for_status()
 print(answer.json()["token"])
 """
@@ -66,11 +70,11 @@ class ApiServer:
     def start(self) -> str:
         """Start the server and return the token that its Secret has."""
         self.stop()
-        self._apply(self._service(), self._pod())
+        self.apply(self.service(), self.pod())
         self.kubectl("wait", "--for=condition=Ready", f"pod/{self.name}", f"--timeout={SECONDS_TO_START}s")
         token = self.run("-", str(PORT), self._password, stdin=MAKE_TOKEN).strip()
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.name}, "stringData": {"token": token}}
-        self._apply(secret)
+        self.apply(secret)
         return token
 
     def stop(self) -> None:
@@ -90,10 +94,12 @@ class ApiServer:
         """Return the names of the clusters that the server knows."""
         return self.run("-", stdin=CLUSTERS).split()
 
-    def _apply(self, *objects: dict[str, Any]) -> None:
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Make objects, or change them."""
         self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
-    def _service(self) -> dict[str, Any]:
+    def service(self) -> dict[str, Any]:
+        """Return the Service."""
         return {
             "apiVersion": "v1",
             "kind": "Service",
@@ -101,7 +107,8 @@ class ApiServer:
             "spec": {"selector": {"app": self.name}, "ports": [{"port": PORT}]},
         }
 
-    def _pod(self) -> dict[str, Any]:
+    def pod(self) -> dict[str, Any]:
+        """Return the pod."""
         env = {
             "CONFIG": yaml.safe_dump(CONFIG),
             "ADMIN_PASSWORD": self._password,
@@ -135,3 +142,30 @@ class ApiServer:
                 ],
             },
         }
+
+
+OTHER_VERSION = """
+import http.server, json
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = {"status": "healthy", "api_version": "12", "version": "0.9.0", "commit": "abc", "user": None}
+        self.send_response(200)
+        self.send_header("X-SkyPilot-API-Version", "12")
+        self.send_header("X-SkyPilot-Version", "0.9.0")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+http.server.HTTPServer(("", %s), Handler).serve_forever()
+"""
+
+
+def start_other_version(kubectl: Kubectl, name: str) -> None:
+    """Start what answers like a SkyPilot API server of a version that is too old; there is no more to it."""
+    server = ApiServer(kubectl, name)
+    pod = server.pod()
+    container = pod["spec"]["containers"][0]
+    container["command"] = ["tini", "--", "python", "-c", OTHER_VERSION.replace("%s", str(PORT))]
+    container["resources"] = {"requests": {"cpu": "10m", "memory": "32Mi"}}
+    server.apply(server.service(), pod)
+    kubectl("wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={SECONDS_TO_START}s")
