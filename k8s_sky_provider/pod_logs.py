@@ -2,28 +2,53 @@
 
 Kubernetes can only be asked for the last whole seconds of a log, so whoever reads on asks for more than is
 missing and drops what is known: each line has a timestamp in nanoseconds.
+
+Kubernetes starts a new log file after 10 MiB, and gives nobody the older ones. Who follows a log gets what was in them
+already; but older kubelets then stop talking, so a connection that is silent is not trusted for long.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import ClientError, SocketTimeoutError
 from airflow.providers.cncf.kubernetes.utils.pod_manager import (
     AsyncPodManager,
     PodLoggingStatus,
     PodLogsConsumer,
     PodManager,
 )
+from kubernetes.client.exceptions import ApiException
+from kubernetes_asyncio import client as async_client
+
+from k8s_sky_provider.kubernetes_api import SECONDS_BETWEEN_ATTEMPTS, is_away
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from kubernetes.client import models as k8s
     from pendulum import DateTime
+
+SECONDS_OF_SILENCE = 10
+"""How long a connection may be silent before another one is made. The runner prints so slowly that no second log file
+can be full by then (:data:`k8s_sky_provider.runner.output.BYTES_PER_SECOND`)."""
+
+CONNECT_SECONDS = 30
+"""How long it may take to connect to the Kubernetes API."""
+
+SECONDS_AFTER_END = 24 * 3600
+"""How long a log is read on after its container has ended."""
+
+SECONDS_OF_A_GAP = 1.0
+"""From which length on a gap in the timestamps, where the log has begun anew, is told of."""
+
+POSITION_ANNOTATION = "k8s-sky/log-read-up-to"
+"""Annotation of a deferred task's pod: timestamp of the last line that is logged."""
 
 OVERLAP_SECONDS = 5
 """How much more is asked for: clocks differ, and KubernetesPodOperator reads on two seconds late after a timeout."""
@@ -39,12 +64,16 @@ class NewLines:
 
     def __init__(self, since: str | None = None) -> None:
         self.last = since or ""
+        self.gap: tuple[str, str] | None = None
+        """Between which two timestamps lines may be missing; whoever reads tells of it, and takes it away."""
         self._at_last = 1 if since else 0
         self._to_skip = 0
+        self._is_first = False
 
     def start(self) -> None:
         """Begin to read the log again, from a place at or before the last line."""
         self._to_skip = self._at_last
+        self._is_first = bool(self.last)
 
     def split(self, line: str) -> tuple[bool, str]:
         """Return whether a line with its timestamp is new, and the line without it."""
@@ -52,6 +81,10 @@ class NewLines:
         if found is None:
             return True, line
         stamp = f"{found[1]}.{(found[2] or '').ljust(9, '0')}{found[3]}"
+        if self._is_first:
+            self._is_first = False
+            if stamp > self.last and (_moment(stamp) - _moment(self.last)).total_seconds() > SECONDS_OF_A_GAP:
+                self.gap = self.last, stamp
         if stamp < self.last:
             return False, found[4]
         if stamp > self.last:
@@ -68,11 +101,23 @@ def seconds_since(stamp: str | dt.datetime | None) -> int | None:
     """Return how many seconds of log to ask for, to get all after a timestamp; None for all there is."""
     if not stamp:
         return None
-    # Python's own format has microseconds.
-    moment = (
-        stamp if isinstance(stamp, dt.datetime) else dt.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", stamp))
-    )
+    moment = stamp if isinstance(stamp, dt.datetime) else _moment(stamp)
     return max(1, math.ceil((dt.datetime.now(tz=dt.UTC) - moment).total_seconds()) + OVERLAP_SECONDS)
+
+
+def _moment(stamp: str) -> dt.datetime:
+    # Python's own format has microseconds.
+    return dt.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", stamp))
+
+
+def _tell_of_gap(new_lines: NewLines, log: Any) -> None:
+    if new_lines.gap:
+        log.warning(
+            "Lines may be missing here, from %s to %s: Kubernetes shows nothing of a log file that it has rotated "
+            "away. The job's own log on its cluster is whole (SkyLogsOperator).",
+            *new_lines.gap,
+        )
+        new_lines.gap = None
 
 
 class _NewLinesConsumer(PodLogsConsumer):
@@ -83,8 +128,13 @@ class _NewLinesConsumer(PodLogsConsumer):
     def __iter__(self) -> Generator[bytes, None, None]:
         self.new_lines.start()
         for line in super().__iter__():
+            if not line.endswith(b"\n") and self.pod_manager.container_is_running(self.pod, self.container_name):
+                # Cut off; it comes again as a whole.
+                return
             # What comes after the last line is empty.
-            if line and self.new_lines.split(line.decode(errors="replace"))[0]:
+            is_new = line and self.new_lines.split(line.decode(errors="replace"))[0]
+            _tell_of_gap(self.new_lines, self.pod_manager.log)
+            if is_new:
                 yield line
 
 
@@ -107,6 +157,8 @@ class OncePodManager(PodManager):
         """Read the log, asking for more than is missing and leaving out what has come before."""
         if since_seconds is not None:
             since_seconds += OVERLAP_SECONDS
+        kwargs["_request_timeout"] = (CONNECT_SECONDS, SECONDS_OF_SILENCE)
+        kwargs["post_termination_timeout"] = SECONDS_AFTER_END
         logs: PodLogsConsumer = super().read_pod_logs(
             pod, container_name, tail_lines, timestamps, since_seconds, **kwargs
         )
@@ -121,6 +173,15 @@ class OncePodManager(PodManager):
         )
         consumer.new_lines = self._new_lines.setdefault((pod.metadata.uid, container_name), NewLines())
         return consumer
+
+    def create_pod(self, pod: k8s.V1Pod) -> k8s.V1Pod:
+        """Create a pod; one that is there already was made by a request whose answer was lost."""
+        try:
+            return super().create_pod(pod)
+        except ApiException as error:
+            if error.status != 409:
+                raise
+            return self.read_pod(pod)
 
     def resume(self, pod: k8s.V1Pod, container_name: str, since: str | None) -> None:
         """Take all lines up to a timestamp of :attr:`NewLines.last` as known."""
@@ -137,31 +198,100 @@ class OncePodManager(PodManager):
 
 
 class OnceAsyncPodManager(AsyncPodManager):
-    """The triggerer's pod manager, that logs each line once."""
+    """The triggerer's pod manager: it follows the log, and logs each line once."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._new_lines: NewLines | None = None
+        self.new_lines = NewLines()
+
+    def resume(self, since: str | None) -> None:
+        """Take all lines up to a timestamp of :attr:`NewLines.last` as known."""
+        self.new_lines = NewLines(since)
 
     async def fetch_container_logs_before_current_sec(  # type: ignore[override]  # the trigger only hands it on
         self, pod: k8s.V1Pod, container_name: str, since_time: DateTime | str | None = None
     ) -> str | None:
-        """Log what is new, and return the timestamp of the last line, to nanoseconds."""
-        if self._new_lines is None:
-            self._new_lines = NewLines(str(since_time) if since_time else None)
-        new_lines = self._new_lines
-        lines = await self._hook.read_logs(
-            name=pod.metadata.name,
-            namespace=pod.metadata.namespace,
-            container_name=container_name,
-            since_seconds=seconds_since(new_lines.last),
-        )
-        await asyncio.to_thread(self._log_new, new_lines, lines, container_name)
-        return new_lines.last or None
+        """Note on the pod how far its log has been read, for a triggerer that takes over; return it.
 
-    def _log_new(self, new_lines: NewLines, lines: list[str], container_name: str) -> None:
-        new_lines.start()
+        The log itself comes by :meth:`follow`.
+        """
+        del container_name, since_time
+        last = self.new_lines.last
+        if last and last != self.noted_position(pod):
+            try:
+                async with self._hook.get_conn() as connection:
+                    await async_client.CoreV1Api(connection).patch_namespaced_pod(
+                        name=pod.metadata.name,
+                        namespace=pod.metadata.namespace,
+                        body={"metadata": {"annotations": {POSITION_ANNOTATION: last}}},
+                    )
+            except (ClientError, TimeoutError, OSError, async_client.ApiException) as error:
+                self.log.debug("It cannot be noted how far the log of pod %s is read: %s", pod.metadata.name, error)
+        return last or None
+
+    @staticmethod
+    def noted_position(pod: k8s.V1Pod) -> str | None:
+        """Return how far the pod's log had been read when that was noted last."""
+        annotations: dict[str, str] = pod.metadata.annotations or {}
+        return annotations.get(POSITION_ANNOTATION)
+
+    async def follow(self, pod: k8s.V1Pod, container_name: str, is_over: asyncio.Event) -> None:
+        """Log what is new until the container has ended, a piece at a time, over breaks of the connection.
+
+        :param is_over: set when the container has ended: what is there then is read, and that is all
+        """
+        while True:
+            was_over = is_over.is_set()
+            try:
+                is_silent = not await self._follow_once(pod, container_name, ends=was_over)
+            except (ClientError, TimeoutError, OSError, async_client.ApiException) as error:
+                if was_over or not is_away(error, was_away=True):
+                    # The worker reads what is left.
+                    self.log.debug("The log of pod %s cannot be read: %s", pod.metadata.name, error)
+                    return
+                await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
+                continue
+            if was_over:
+                return
+            if is_silent:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(is_over.wait(), 1)
+
+    async def _follow_once(self, pod: k8s.V1Pod, container_name: str, *, ends: bool) -> bool:
+        """Read the log through one connection until that ends or is silent; return whether there was anything new."""
+        since_seconds = seconds_since(self.new_lines.last)
+        before = self.new_lines.last
+        async with self._hook.get_conn() as connection:
+            arguments = {} if since_seconds is None else {"since_seconds": since_seconds}
+            response: Any = await async_client.CoreV1Api(connection).read_namespaced_pod_log(
+                name=pod.metadata.name,
+                namespace=pod.metadata.namespace,
+                container=container_name,
+                follow=not ends,
+                timestamps=True,
+                _preload_content=False,
+                _request_timeout=(CONNECT_SECONDS, SECONDS_OF_SILENCE),
+                **arguments,  # type: ignore[arg-type]  # the checker takes them for any of the parameters
+            )
+            async with response:
+                if response.status >= 400:
+                    raise async_client.ApiException(status=response.status, reason=response.reason)
+                self.new_lines.start()
+                begun = b""
+                try:
+                    while piece := await response.content.readany():
+                        *lines, begun = (begun + piece).split(b"\n")
+                        await asyncio.to_thread(self._log_new, lines, container_name)
+                except SocketTimeoutError:
+                    return self.new_lines.last != before
+        # A line that was cut off comes again, unless this was the end.
+        if begun and ends:
+            self._log_new([begun], container_name)
+        return self.new_lines.last != before
+
+    def _log_new(self, lines: list[bytes], container_name: str) -> None:
         for line in lines:
-            is_new, text = new_lines.split(line)
+            is_new, text = self.new_lines.split(line.decode(errors="replace"))
+            _tell_of_gap(self.new_lines, self.log)
             if is_new and text.strip():
-                self.log.info("[%s] %s", container_name, text.rstrip("\n"))
+                self.log.info("[%s] %s", container_name, text)

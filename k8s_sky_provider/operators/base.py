@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Never
 
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
@@ -18,6 +19,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundExcep
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from k8s_sky_provider.credentials import read_connection
 from k8s_sky_provider.exceptions import (
@@ -30,6 +32,7 @@ from k8s_sky_provider.exceptions import (
     error_for,
 )
 from k8s_sky_provider.hooks.skypilot import SkyPilotHook, api_message
+from k8s_sky_provider.kubernetes_api import make_patient
 from k8s_sky_provider.links.skypilot import LINKS_KEY, SkyPilotDashboardLink, links_of
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
 from k8s_sky_provider.pod_logs import OncePodManager
@@ -40,6 +43,7 @@ from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Cre
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
     from airflow.triggers.base import BaseTrigger
+    from kubernetes.client import CoreV1Api
     from pendulum import DateTime
 
 RUNNER_COMMAND = ["tini", "--", "python", "-m", "k8s_sky_provider.runner"]
@@ -73,7 +77,8 @@ class SkyBaseOperator(KubernetesPodOperator):
     :param startup_timeout_seconds: how long the pod may take to start, image pull and node scale-up included
     :param startup_check_interval_seconds: how often that is looked at
     :param termination_grace_period: seconds that the pod has for ``on_cancel`` when it is killed
-    :param logging_interval: when deferred, seconds between two fetches of the pod's log
+    :param logging_interval: when deferred, seconds between two notes, for another triggerer, of how far the pod's log
+        has been read; None reads the log at the pod's end only
     :param log_events_on_failure: put the pod's events into the task log when it fails
     :param log_pod_spec_on_failure: put the pod's specification into the task log when it fails
     :param do_xcom_push: push the return value
@@ -185,6 +190,12 @@ class SkyBaseOperator(KubernetesPodOperator):
         if isinstance(trigger, KubernetesPodTrigger):
             trigger = SkyPodTrigger(**trigger.serialize()[1])
         super().defer(trigger=trigger, method_name=method_name, **kwargs)
+
+    @cached_property
+    def client(self) -> CoreV1Api:
+        """Return the client of the Kubernetes API, that waits for it to come back."""
+        make_patient(self.hook.core_v1_client)
+        return super().client
 
     @cached_property
     def pod_manager(self) -> OncePodManager:
@@ -441,9 +452,13 @@ class SkyBaseOperator(KubernetesPodOperator):
     def _raise_if_not_started(self, under_way: BaseException | None) -> None:
         """Raise what it means that the container never ended; leave alone an error that says it already."""
         if isinstance(under_way, SkyPilotError) or (
-            under_way is not None and not isinstance(under_way, (AirflowException, ApiException))
+            under_way is not None and not isinstance(under_way, (AirflowException, ApiException, HTTPError))
         ):
             return
+        if isinstance(under_way, (HTTPError, KubernetesApiException)):
+            raise SkyTransientError(
+                f"The Kubernetes API is away, and the pod may run on: a retry goes on with it. {under_way}"
+            ) from under_way
         reason = self._event_message or str(under_way or "The pod ended without a result")
         if "InvalidImageName" in reason:
             raise SkyDeploymentError(f"image: {reason}") from under_way

@@ -69,7 +69,7 @@ def run_action(arguments: list[str], *, home: Path, make_engine: Callable[[], En
     overrides = request.arguments.get("overrides") or {}
     console = Console(state.secret_values() | state.values_in_secret_file(overrides.get("secret_file")))
     with console:
-        result = _run(request, home, make_engine)
+        result = _run(request, home, make_engine, console)
     result = _mask(result, console)
     if result.fits():
         return result
@@ -77,7 +77,7 @@ def run_action(arguments: list[str], *, home: Path, make_engine: Callable[[], En
     return result.cut_to_fit(state.keep_whole(home, name[-200:], result.to_json()))
 
 
-def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine]) -> SkyResult:
+def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], console: Console) -> SkyResult:
     print(f"k8s_sky_provider {k8s_sky_provider.__version__}: {request.action}")
     action = actions.ACTIONS.get(request.action)
     run: actions.Run | None = None
@@ -96,6 +96,7 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine]) -> 
         credentials.prepare(home)
         store = _store(home)
         run = actions.Run(request=request, engine=alone_at_first(store, make_engine), home=home, store=store)
+        console.doing = run.describe
         outcome = action(run)
         exit_code, reason = outcome.exit_code, outcome.reason
     except CancelledActionError:

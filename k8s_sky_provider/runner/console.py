@@ -11,15 +11,24 @@ import os
 import re
 import sys
 import threading
-from typing import IO, TYPE_CHECKING, Self
+import time
+from typing import TYPE_CHECKING, Self
+
+from k8s_sky_provider.runner.output import Pace, lines_of, pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
 TAIL_LINES = 30
 MASK = "***"
 SECONDS_TO_DRAIN = 5.0
 """How long the end waits for output: a child that lives on (an ssh control master) may hold the pipe open."""
+
+HEARTBEAT = "K8S_SKY_HEARTBEAT_SECONDS"
+"""Environment variable: after how many seconds without output a line says what is still at work; 0 for never."""
+
+HEARTBEAT_SECONDS = 300.0
 
 END_OF_TAIL = "\x1b]k8s-sky;end-of-tail\x07"
 """Printed when an action has failed and only tidies up: what follows says nothing of why. A terminal shows nothing."""
@@ -53,6 +62,9 @@ class Console:
         self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
         self._tail_has_ended = False
         self._last_was_empty = True
+        self._began = time.monotonic()
+        self.doing: Callable[[], str] = lambda: "the action"
+        """Returns what is at work, in words, for the line that says so when there was no output for long."""
 
     @property
     def tail(self) -> list[str]:
@@ -75,7 +87,11 @@ class Console:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(line_buffering=True)
-        lines = os.fdopen(reading, "r", encoding="utf-8", errors="replace", newline="\n")
+        lines = lines_of(
+            reading,
+            silence=_heartbeat_seconds(),
+            on_silence=lambda seconds: _write_all(self._saved[0], f"{self._heartbeat(seconds)}\n".encode()),
+        )
         self._pump = threading.Thread(target=self._copy, args=(lines, self._saved[0]), name="console", daemon=True)
         self._pump.start()
         return self
@@ -89,7 +105,12 @@ class Console:
         self._pump.join(timeout=SECONDS_TO_DRAIN)
         self._flush()
 
-    def _copy(self, lines: IO[str], output: int) -> None:
+    def _heartbeat(self, seconds: float) -> str:
+        whole = time.monotonic() - self._began
+        return self.mask(f"No output for {_duration(seconds)}: {self.doing()}, {_duration(whole)} since the pod began")
+
+    def _copy(self, lines: Iterable[str], output: int) -> None:
+        pace = Pace()
         for line in lines:
             self._tail_has_ended |= END_OF_TAIL in line
             shown = clean_line(line)
@@ -99,7 +120,9 @@ class Console:
             shown = self.mask(shown)
             if shown and not self._tail_has_ended:
                 self._tail.append(shown)
-            _write_all(output, f"{shown}\n".encode())
+            for piece in pieces(shown):
+                pace.wait(len(piece))
+                _write_all(output, piece)
 
     @staticmethod
     def _flush() -> None:
@@ -110,3 +133,18 @@ class Console:
 def _write_all(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def _heartbeat_seconds() -> float | None:
+    try:
+        return float(os.environ.get(HEARTBEAT, HEARTBEAT_SECONDS)) or None
+    except ValueError:
+        print(f"{HEARTBEAT} is no number of seconds: {os.environ[HEARTBEAT]!r}")
+        return HEARTBEAT_SECONDS
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -2,22 +2,73 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 
+from k8s_sky_provider.kubernetes_api import PatientAsyncHook
 from k8s_sky_provider.pod_logs import OnceAsyncPodManager
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import TriggerEvent
+
+SECONDS_TO_NOTE = 3
+"""How long a triggerer that is told to stop may take to note how far it has read a log."""
+
+SECONDS_TO_READ_THE_END = 900
+"""How long the log may be read on after the container has ended."""
 
 
 class SkyPodTrigger(KubernetesPodTrigger):
-    """KubernetesPodTrigger, that logs each line of the pod once."""
+    """KubernetesPodTrigger, that follows the log, logs each line once and waits for an API that is away."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return this class's path and KubernetesPodTrigger's arguments."""
         return f"{type(self).__module__}.{type(self).__qualname__}", super().serialize()[1]
 
     @cached_property
+    def hook(self) -> PatientAsyncHook:
+        """Return the client of the Kubernetes API."""
+        return PatientAsyncHook(
+            conn_id=self.kubernetes_conn_id,
+            in_cluster=self.in_cluster,
+            config_dict=self.config_dict,
+            cluster_context=self.cluster_context,
+            connection_extras=self.connection_extras,
+        )
+
+    @cached_property
     def pod_manager(self) -> OnceAsyncPodManager:
         """Return what reads the log."""
         return OnceAsyncPodManager(async_hook=self.hook)
+
+    async def _wait_for_container_completion(self) -> TriggerEvent:
+        """Wait for the container's end with its log, and tell the worker how far that was read."""
+        if not (self.get_logs and self.logging_interval):
+            return await super()._wait_for_container_completion()
+        pod = await self._get_pod()
+        # Another triggerer may have got further than the deferral knows.
+        known = [str(self.last_log_time or ""), self.pod_manager.noted_position(pod) or ""]
+        self.pod_manager.resume(max(known))
+        is_over = asyncio.Event()
+        reader = asyncio.create_task(self.pod_manager.follow(pod, self.base_container_name, is_over))
+        try:
+            event = await super()._wait_for_container_completion()
+            is_over.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reader, SECONDS_TO_READ_THE_END)
+        except asyncio.CancelledError:
+            reader.cancel()
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self._note_position(pod), SECONDS_TO_NOTE)
+            raise
+        finally:
+            reader.cancel()
+        event.payload["last_log_time"] = self.pod_manager.new_lines.last or None
+        return event
+
+    async def _note_position(self, pod: Any) -> None:
+        await self.pod_manager.fetch_container_logs_before_current_sec(pod, self.base_container_name)

@@ -65,7 +65,7 @@ def follow_job(run: Run, cluster_name: str, *, tail: int = 0) -> Outcome:
     """Wait for the run's job, with its output in the log; a task without commands has none."""
     if run.job_id is None:
         return Outcome(return_value=cluster_name)
-    job_status = run.engine.follow_job(cluster_name, run.job_id, tail=tail)
+    job_status = run.engine.follow_job(cluster_name, run.job_id, tail=tail, on_status=run.saw_job)
     if job_status == "SUCCEEDED":
         return Outcome(return_value=cluster_name, job_status=job_status)
     exit_codes = run.engine.job_exit_codes(cluster_name, run.job_id)

@@ -25,6 +25,7 @@ class Run:
     :param store: the provider's own notes and locks
     :param cluster_name: the cluster that is worked on, once it is known
     :param job_id: the job that was submitted or is followed, once it is known
+    :param job_status: the job's status, as it was seen last
     :param undo: set by the action as soon as there is something to undo: does what ``on_cancel`` wishes and
         returns what was done, in words
     :param locked: the cluster that this run has for itself alone
@@ -37,9 +38,23 @@ class Run:
     store: Store
     cluster_name: str | None = None
     job_id: int | None = None
+    job_status: str | None = None
     undo: Callable[[OnCancel], str] | None = None
     locked: str | None = None
     told_to_stop: bool = False
+
+    def describe(self) -> str:
+        """Return what is at work, in words."""
+        words = [self.request.action]
+        if self.cluster_name:
+            words.append(f"cluster {self.cluster_name}")
+        if self.job_id is not None:
+            words.append(f"job {self.job_id}{f' is {self.job_status}' if self.job_status else ''}")
+        return ", ".join(words)
+
+    def saw_job(self, status: str) -> None:
+        """Keep a job's status."""
+        self.job_status = status
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

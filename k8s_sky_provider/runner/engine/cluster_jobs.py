@@ -14,21 +14,26 @@ from sky.skylet import job_lib
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner.engine.errors import explained
+from k8s_sky_provider.runner.engine.log_reader import read_on, show
+from k8s_sky_provider.runner.engine.machines import SkyMachines
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.job_log import JobLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sky.schemas.api import responses
 
     from k8s_sky_provider.protocol import JsonValue
 
-SECONDS_BETWEEN_LOOKS = 10.0
-"""How often a job is looked at while its log cannot be followed."""
+SECONDS_BETWEEN_ATTEMPTS = 5.0
+"""How often a cluster is tried to be reached while one of its jobs is followed."""
 
-ATTEMPTS_TO_REACH = 6
-"""How often in a row a cluster may be out of reach while one of its jobs is followed."""
+SECONDS_TO_REACH = 300.0
+"""How long a cluster may be out of reach while one of its jobs is followed."""
 
 
-class SkyClusterJobs:
+class SkyClusterJobs(SkyMachines):
     """See :class:`k8s_sky_provider.runner.engine_interface.ClusterJobs`."""
 
     def job_statuses(self, cluster_name: str, job_ids: list[int] | None) -> dict[int, str]:
@@ -43,30 +48,34 @@ class SkyClusterJobs:
         """List a cluster's jobs, the newest first (``sky.core.queue``)."""
         with explained():
             jobs = core.queue(cluster_name, skip_finished=skip_finished, all_users=all_users)
-        return [_job_row(job, user=all_users) for job in jobs]
+        return [job_row(job, user=all_users) for job in jobs]
 
-    def follow_job(self, cluster_name: str, job_id: int, *, tail: int = 0) -> str:
-        """Print a job's output until it ends (``sky.core.tail_logs``), over breaks of the connection."""
-        failures = 0
-        followed = False
+    def follow_job(
+        self, cluster_name: str, job_id: int, *, tail: int = 0, on_status: Callable[[str], None] | None = None
+    ) -> str:
+        """Print a job's output until it ends, over breaks of the connection; each byte of its log comes once.
+
+        ``sky.core.tail_logs`` can only begin again, so ``CommandRunner.run`` reads the log (:class:`JobLog`).
+        """
+        log = JobLog(job_id, show, on_status or (lambda _: None), tail=tail)
+        reached_at = time.monotonic()
         while True:
             try:
                 with explained():
-                    if not followed:
-                        core.tail_logs(cluster_name, job_id, follow=True, tail=tail)
-                        followed = True
-                    status = core.job_status(cluster_name, [job_id]).get(job_id)
-                    if status is None:
-                        raise ActionFailedError(ExitCode.INTERNAL_ERROR, f"cluster {cluster_name} has no job {job_id}")
-                    if status.is_terminal():
-                        return str(status.value)
-                failures = 0
+                    reached_at = read_on(self.machines(cluster_name)[0], log) or reached_at
+                    if not log.is_whole:
+                        # A cluster that is gone need not be waited for.
+                        self.check_cluster_up(cluster_name)
+                        raise ActionFailedError(ExitCode.TRY_AGAIN, "the connection to its head node broke")
             except ActionFailedError as failure:
-                failures += 1
-                if failure.exit_code != ExitCode.TRY_AGAIN or failures == ATTEMPTS_TO_REACH:
+                if failure.exit_code != ExitCode.TRY_AGAIN or time.monotonic() - reached_at > SECONDS_TO_REACH:
                     raise
-                print(f"Cluster {cluster_name} is out of reach, looking again: {failure.reason}")
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+                print(f"Cluster {cluster_name} is out of reach, following job {job_id} again: {failure.reason}")
+                time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+                continue
+            if log.status is None:
+                raise ActionFailedError(ExitCode.INTERNAL_ERROR, f"cluster {cluster_name} has no job {job_id}")
+            return log.status
 
     def job_exit_codes(self, cluster_name: str, job_id: int) -> list[int]:
         """Return a job's own exit codes, one for each node; none if the cluster does not tell."""
@@ -74,7 +83,7 @@ class SkyClusterJobs:
             handle = global_user_state.get_handle_from_cluster_name(cluster_name)
             code = job_lib.JobLibCodeGen.get_job_exit_codes(job_id)
             return_code, output, _ = sky.backends.CloudVmRayBackend().run_on_head(handle, code, require_outputs=True)
-        return _parse_exit_codes(output) if return_code == 0 else []
+        return parse_exit_codes(output) if return_code == 0 else []
 
     def print_job_log(self, cluster_name: str, job_id: int, *, tail: int = 0) -> None:
         """Print what a job has written until now (``sky.core.tail_logs``)."""
@@ -119,7 +128,7 @@ class SkyClusterJobs:
             core.cancel(cluster_name, all=job_ids is None, all_users=job_ids is None and all_users, job_ids=job_ids)
 
 
-def _job_row(job: responses.ClusterJobRecord, *, user: bool) -> dict[str, JsonValue]:
+def job_row(job: responses.ClusterJobRecord, *, user: bool) -> dict[str, JsonValue]:
     """Return what a queue has of a job; a key without a value is left out, for a result is small."""
     cells = {
         "job_id": job.job_id,
@@ -134,7 +143,7 @@ def _job_row(job: responses.ClusterJobRecord, *, user: bool) -> dict[str, JsonVa
     return {name: cell for name, cell in cells.items() if cell is not None}
 
 
-def _parse_exit_codes(output: str) -> list[int]:
+def parse_exit_codes(output: str) -> list[int]:
     """Read the last line of the cluster's answer: a Python list, or a dict by node."""
     try:
         codes = ast.literal_eval(output.strip().splitlines()[-1])

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import test_utils, web
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from kubernetes.client import models as k8s
+from kubernetes_asyncio import client as async_client
 from urllib3.exceptions import ProtocolError
 
 from k8s_sky_provider import pod_logs
 from k8s_sky_provider.operators import SkyStatusOperator
-from k8s_sky_provider.pod_logs import NewLines, OnceAsyncPodManager, OncePodManager, seconds_since
+from k8s_sky_provider.pod_logs import POSITION_ANNOTATION, NewLines, OnceAsyncPodManager, OncePodManager, seconds_since
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from unit.k8s_sky_provider.operators.running import make_dag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 SECOND = "2026-01-01T00:00:0"
 LINES = [
@@ -83,12 +86,17 @@ class FakeLog:
         self.breaks = list(breaks)
         self.asked: list[dict[str, Any]] = []
         self.ended = False
+        self.cut_off = b""
 
     def read_namespaced_pod_log(self, **arguments: Any) -> FakeLog:
         self.asked.append(arguments)
         return self
 
     def stream(self, **_: Any) -> Iterator[bytes]:
+        if self.cut_off:
+            yield self.cut_off
+            self.cut_off = b""
+            return
         if self.breaks:
             yield ("".join(f"{line}\n" for line in LINES[: self.breaks.pop(0)])).encode()
             raise ProtocolError("the connection broke")
@@ -126,27 +134,125 @@ def test_lines_that_came_with_the_end_of_the_container_are_not_lost(capsys: pyte
     assert logged(capsys) == TEXTS
 
 
-class FakeHook:
-    """The triggerer's client: the log grows from read to read."""
+class FakeApi:
+    """The Kubernetes API as the triggerer sees it, over HTTP: one pod, whose log comes in :attr:`answers`.
 
-    def __init__(self) -> None:
-        self.lengths = [2, 2, 4, 5]
+    Each answer is how many of the lines come, and what then happens to the connection: ``ends``, ``breaks``,
+    ``is silent`` or ``is refused``. After the last one the container has ended, with all its lines.
+    """
 
-    async def read_logs(self, **_: Any) -> list[str]:
-        return LINES[: self.lengths.pop(0)]
+    def __init__(self, *answers: tuple[int, str], lines: int = len(LINES)) -> None:
+        self.answers = list(answers)
+        self.lines = lines
+        self.asked: list[dict[str, str]] = []
+        self.annotations: dict[str, str] = {}
+        self.is_over = asyncio.Event()
+
+    async def log(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(dict(request.query))
+        count, then = self.answers.pop(0) if self.answers else (self.lines, "ends")
+        if not self.answers:
+            self.is_over.set()
+        if then == "is refused":
+            return web.Response(status=503)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        text = "".join(f"{line}\n" for line in LINES[:count])
+        # What is cut off comes again.
+        await response.write(f"{text}{SECOND}9Z cut o".encode() if then == "breaks" else text.encode())
+        if then == "breaks":
+            assert request.transport is not None
+            request.transport.close()
+        if then == "is silent":
+            await asyncio.sleep(30)
+        return response
+
+    async def patch(self, request: web.Request) -> web.Response:
+        self.annotations |= (await request.json())["metadata"]["annotations"]
+        return web.json_response({})
+
+    @contextlib.asynccontextmanager
+    async def serve(self) -> AsyncIterator[Any]:
+        """Yield a hook that has this as its API."""
+        app = web.Application()
+        app.router.add_get("/api/v1/namespaces/ns/pods/pod/log", self.log)
+        app.router.add_patch("/api/v1/namespaces/ns/pods/pod", self.patch)
+        async with test_utils.TestServer(app) as server:
+
+            class Hook:
+                @contextlib.asynccontextmanager
+                async def get_conn(self) -> AsyncIterator[async_client.ApiClient]:
+                    configuration = async_client.Configuration(host=str(server.make_url("")))
+                    async with async_client.ApiClient(configuration) as connection:
+                        yield connection
+
+            yield Hook()
 
 
-def test_triggerer_and_worker_together_log_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
-    manager = OnceAsyncPodManager(async_hook=FakeHook())
-    last = None
-    for _ in range(3):
-        last = asyncio.run(manager.fetch_container_logs_before_current_sec(POD, "base", last))
-    assert logged(capsys) == TEXTS[:4]
+async def follow(api: FakeApi, since: str | None = None) -> str | None:
+    """Follow the log as the triggerer does; return how far it came."""
+    async with api.serve() as hook:
+        manager = OnceAsyncPodManager(async_hook=hook)
+        manager.resume(since)
+        await asyncio.wait_for(manager.follow(POD, "base", api.is_over), 20)
+        return await manager.fetch_container_logs_before_current_sec(POD, "base")
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pod_logs, "SECONDS_OF_SILENCE", 0.2)
+    monkeypatch.setattr(pod_logs, "SECONDS_BETWEEN_ATTEMPTS", 0.01)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [(5, "ends")],
+        [(2, "breaks"), (5, "ends")],
+        [(3, "is silent"), (4, "ends"), (5, "ends")],
+        [(2, "ends"), (0, "is refused"), (0, "is refused"), (4, "breaks"), (5, "ends")],
+    ],
+    ids=["at once", "over a break", "over silence", "over an outage"],
+)
+def test_a_triggerer_logs_each_line_once(answers: list[tuple[int, str]], capsys: pytest.CaptureFixture[str]) -> None:
+    api = FakeApi(*answers)
+    asyncio.run(follow(api))
+    assert logged(capsys) == TEXTS
+    assert api.asked[0]["follow"] == "True"
+    assert "sinceSeconds" not in api.asked[0]
+
+
+@pytest.mark.usefixtures("soon")
+def test_another_triggerer_and_the_worker_go_on_where_the_first_was(capsys: pytest.CaptureFixture[str]) -> None:
+    first = FakeApi((1, "ends"), lines=1)
+    assert asyncio.run(follow(first)) == first.annotations[POSITION_ANNOTATION]
+    assert logged(capsys) == TEXTS[:1]
+
+    second = FakeApi((4, "ends"), lines=4)
+    last = asyncio.run(follow(second, first.annotations[POSITION_ANNOTATION]))
+    assert logged(capsys) == TEXTS[1:4]
+
     operator = SkyStatusOperator(task_id="status", dag=make_dag())
-    log = FakeLog()
-    operator.pod_manager = OncePodManager(kube_client=log)
+    operator.pod_manager = OncePodManager(kube_client=FakeLog())
     operator._write_logs(POD, since_time=last)
     assert logged(capsys) == TEXTS[4:]
+
+
+def test_a_gap_where_the_log_has_begun_anew_is_found() -> None:
+    new_lines = NewLines()
+    new(new_lines, LINES[:1])
+    new(new_lines, LINES[1:3])
+    assert new_lines.gap is None, "one line follows the other"
+    new(new_lines, [f"{SECOND}8Z much later"])
+    assert new_lines.gap == (f"{SECOND}1.500000001Z", f"{SECOND}8.000000000Z")
+
+
+def test_a_line_that_was_cut_off_while_the_container_runs_comes_again(capsys: pytest.CaptureFixture[str]) -> None:
+    log = FakeLog()
+    log.cut_off = f"{LINES[0]}\n{LINES[1][:-2]}".encode()
+    OncePodManager(kube_client=log).fetch_container_logs(POD, "base", follow=True)
+    assert logged(capsys) == TEXTS
 
 
 def test_the_trigger_is_kubernetes_pod_trigger_with_another_name() -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from unit.k8s_sky_provider.fake_engine.recorder import Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from k8s_sky_provider.protocol import JsonValue
 
 
@@ -34,8 +36,12 @@ class FakeClusterJobs(Recorder):
             for job_id in sorted(self.jobs, reverse=True)
         ]
 
-    def follow_job(self, cluster_name: str, job_id: int, *, tail: int = 0) -> str:
+    def follow_job(
+        self, cluster_name: str, job_id: int, *, tail: int = 0, on_status: Callable[[str], None] | None = None
+    ) -> str:
         self._do("follow_job", cluster_name, job_id, *([f"tail={tail}"] if tail else []))
+        if on_status:
+            on_status(self.job_ends_as)
         return self.job_ends_as
 
     def print_job_log(self, cluster_name: str, job_id: int, *, tail: int = 0) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from k8s_sky_provider.runner.console import TAIL_LINES, clean_line, without_terminal_codes
+from k8s_sky_provider.runner.console import TAIL_LINES, _duration, clean_line, without_terminal_codes
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -156,3 +156,44 @@ def test_what_tidies_up_after_a_failure_is_shown_and_is_not_in_the_tail() -> Non
         print(console.tail)
         """)
     assert done.stdout.splitlines() == ["bad data", "taking it down", "['bad data']"]
+
+
+def test_a_long_silence_is_told_of_and_not_in_the_tail() -> None:
+    done = run("""
+        import time
+        os.environ["K8S_SKY_HEARTBEAT_SECONDS"] = "0.3"
+        console = Console(frozenset({"hunter2"}))
+        console.doing = lambda: "exec, cluster demo, job 3 is RUNNING, hunter2"
+        with console:
+            print("begun")
+            time.sleep(0.5)
+            print("on")
+        print(console.tail)
+        """)
+    assert done.stdout.splitlines() == [
+        "begun",
+        "No output for 0 s: exec, cluster demo, job 3 is RUNNING, ***, 0 s since the pod began",
+        "on",
+        "['begun', 'on']",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(5, "5 s"), (119, "2 min"), (300, "5 min"), (7200, "2 h 0 min"), (9000, "2 h 30 min")]
+)
+def test_a_duration_is_told_in_words(seconds: float, words: str) -> None:
+    assert _duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [("0", []), ("soon", ["K8S_SKY_HEARTBEAT_SECONDS is no number of seconds: 'soon'"])]
+)
+def test_without_a_number_of_seconds_nothing_breaks(value: str, said: list[str]) -> None:
+    done = run(f"""
+        import time
+        os.environ["K8S_SKY_HEARTBEAT_SECONDS"] = {value!r}
+        with Console():
+            time.sleep(0.3)
+            print("on")
+        """)
+    assert done.stdout.splitlines() == [*said, "on"]

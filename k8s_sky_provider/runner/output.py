@@ -1,0 +1,100 @@
+"""Reads what is printed, in pieces that stay small, and holds it back where it is more than can be followed."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LONGEST_LINE = 16_000
+"""Bytes. A container runtime cuts lines at 16 KiB, and Kubernetes then puts a timestamp into the middle of them."""
+
+SECONDS_BETWEEN_STATES = 60.0
+"""How often the state of a progress bar is shown: it is one line that has no end for hours."""
+
+BYTES_PER_SECOND = 512 * 1024
+"""How fast output may come for long. Kubernetes starts a new log file after 10 MiB (containerLogMaxSize) and gives
+nobody the older ones, so whoever reads must not be a whole file behind, not even after a break."""
+
+BURST = 4 * 1024 * 1024
+"""Bytes that may come at once."""
+
+_CHUNK = 64 * 1024
+_WITHOUT_END = 1024 * 1024
+
+
+def lines_of(descriptor: int, *, silence: float | None, on_silence: Callable[[float], None]) -> Iterator[str]:
+    """Yield the lines that come from a pipe until it is closed, each without its end.
+
+    What a progress bar overwrites is left out, but for its state once in a while. A line that does not end comes in
+    pieces of a MiB.
+
+    :param silence: seconds without output after which, and again after which, ``on_silence`` is called; None for never
+    :param on_silence: gets the seconds since the last output
+    """
+    begun = b""
+    last = told = shown = time.monotonic()
+    while True:
+        patience = None if silence is None else max(0.0, told + silence - time.monotonic())
+        if not select.select([descriptor], [], [], patience)[0]:
+            told = time.monotonic()
+            on_silence(told - last)
+            continue
+        chunk = os.read(descriptor, _CHUNK)
+        if not chunk:
+            break
+        last = told = time.monotonic()
+        *whole, begun = (begun + chunk).split(b"\n")
+        for line in whole:
+            yield line.decode(errors="replace")
+            shown = last
+        if b"\r" in begun:
+            state, begun = _newest(begun)
+            if last - shown > SECONDS_BETWEEN_STATES:
+                yield state.decode(errors="replace")
+                shown = last
+        if len(begun) > _WITHOUT_END:
+            yield begun.decode(errors="replace")
+            begun = b""
+    if begun:
+        yield begun.decode(errors="replace")
+
+
+def _newest(line: bytes) -> tuple[bytes, bytes]:
+    """Return the last whole state of a line that is overwritten again and again, and all that is still needed of it."""
+    *states, begun = line.split(b"\r")
+    state = next((state for state in reversed(states) if state.strip()), b"")
+    return state, state + b"\r" + begun
+
+
+def pieces(line: str) -> Iterator[bytes]:
+    """Yield a line with its end, or several where it is longer than :data:`LONGEST_LINE`."""
+    data = line.encode()
+    while len(data) > LONGEST_LINE:
+        at = LONGEST_LINE
+        # Not within a character.
+        while data[at] & 0xC0 == 0x80:
+            at -= 1
+        yield data[:at] + b"\n"
+        data = data[at:]
+    yield data + b"\n"
+
+
+class Pace:
+    """Waits so long that no more than :data:`BYTES_PER_SECOND` pass, but for a :data:`BURST`."""
+
+    def __init__(self) -> None:
+        self._left = float(BURST)
+        self._at = time.monotonic()
+
+    def wait(self, size: int) -> None:
+        """Return when so many bytes may pass."""
+        now = time.monotonic()
+        self._left = min(BURST, self._left + (now - self._at) * BYTES_PER_SECOND) - size
+        self._at = now
+        if self._left < 0:
+            time.sleep(-self._left / BYTES_PER_SECOND)

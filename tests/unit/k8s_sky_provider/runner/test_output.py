@@ -1,0 +1,95 @@
+"""Output is read in pieces that stay small, and held back where it is too much. Real pipes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from k8s_sky_provider.runner import output
+from k8s_sky_provider.runner.output import LONGEST_LINE, Pace, lines_of, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def lines(
+    writes: Sequence[bytes | float], *, silence: float = 60, on_silence: Callable[[float], None] = lambda _: None
+) -> list[str]:
+    """Return the lines of what is written; a number is a pause in seconds."""
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        for what in writes:
+            if isinstance(what, float):
+                time.sleep(what)
+            else:
+                os.write(writing, what)
+        os.close(writing)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    found = list(lines_of(reading, silence=silence, on_silence=on_silence))
+    thread.join()
+    os.close(reading)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("writes", "expected"),
+    [
+        ([b"one\ntwo\n"], ["one", "two"]),
+        ([b"on", 0.05, b"e\n\ntw", 0.05, b"o"], ["one", "", "two"]),
+        ([b"gr\xc3", 0.05, b"\xb6\xc3\x9fer\n"], ["größer"]),
+        ([b"caf\xe9\n"], ["caf\N{REPLACEMENT CHARACTER}"]),
+        ([b"10%\r", 0.05, b"50%\r100%", 0.05, b"\n"], ["50%\r100%"]),
+        ([b"windows\r", 0.05, b"\n"], ["windows\r"]),
+        ([], []),
+    ],
+)
+def test_lines_come_whole(writes: list[bytes | float], expected: list[str]) -> None:
+    assert lines(writes) == expected
+
+
+def test_a_progress_bar_shows_its_state_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "SECONDS_BETWEEN_STATES", 0.1)
+    writes: list[bytes | float] = []
+    for percent in range(30):
+        writes += [b"%d%% \r" % percent, 0.02]
+    states = lines([*writes, b"done\n"])
+    assert 2 <= len(states[:-1]) <= 7
+    assert states[-1].endswith("done")
+
+
+def test_what_never_ends_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "_WITHOUT_END", 100_000)
+    found = lines([b"x" * 50_000 for _ in range(20)])
+    assert "".join(found) == "x" * 1_000_000
+    assert max(map(len, found)) < 250_000
+
+
+def test_silence_is_told_of_again_and_again_until_there_is_output() -> None:
+    seconds: list[float] = []
+    assert lines([0.55, b"out", 0.25, b"put\n"], silence=0.2, on_silence=seconds.append) == ["output"]
+    assert [round(second, 1) for second in seconds] == [0.2, 0.4, 0.2]
+
+
+@pytest.mark.parametrize("character", ["x", "ö", "\N{GRINNING FACE}"])
+def test_a_long_line_comes_in_pieces_that_are_text(character: str) -> None:
+    line = "a" + character * (3 * LONGEST_LINE)
+    found = list(pieces(line))
+    assert max(map(len, found)) <= LONGEST_LINE + 1
+    assert "".join(piece.decode().removesuffix("\n") for piece in found) == line
+
+
+def test_output_is_held_back_after_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    monkeypatch.setattr("time.monotonic", lambda: sum(waited))
+    pace = Pace()
+    for _ in range(100):
+        pace.wait(1024 * 1024)
+    assert sum(waited) == pytest.approx((100 * 1024 * 1024 - output.BURST) / output.BYTES_PER_SECOND)
