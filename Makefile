@@ -41,8 +41,12 @@ test-e2e: $(VENV)/installed ## real DAGs on a local Kubernetes
 	hack/deploy tests/e2e/dags
 	$(BIN)/pytest tests/e2e -m "not slow"
 
+.PHONY: test-fuzz
+test-fuzz: $(VENV)/installed ## 10,000 cases for each of what the unit tests give 200
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest tests/unit/k8s_sky_provider/test_fuzz.py
+
 .PHONY: test-slow
-test-slow: $(VENV)/installed ## the end-to-end tests that take longer: serving, a pool, more of the example DAGs
+test-slow: $(VENV)/installed test-fuzz ## the end-to-end tests that take longer: serving, a pool, more of the example DAGs
 	hack/deploy tests/e2e/dags
 	$(BIN)/pytest tests/e2e -m slow
 

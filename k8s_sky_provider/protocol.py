@@ -27,6 +27,9 @@ TERMINATION_MESSAGE_LIMIT = 4096
 RETURN_VALUE_LIMIT = 3500
 """Bytes of JSON: what the rest of a result leaves for a value that must arrive whole."""
 
+LONGEST_NAME = 200
+"""Characters of a name in a result that is too long: none that SkyPilot accepts has more."""
+
 REQUEST_LIMIT = 120_000
 """Bytes: Linux refuses a single argument of 128 KiB or more."""
 
@@ -91,7 +94,7 @@ def _from_mapping(cls: type[_Dataclass], name: str, data: JsonValue) -> _Datacla
 def _load_versioned(name: str, text: str, other_half: str) -> dict[str, JsonValue]:
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"{name} is not JSON: {error}") from error
     if not isinstance(data, dict):
         raise ProtocolError(f"{name} must be an object, not {type(data).__name__}")
@@ -288,6 +291,14 @@ class SkyResult:
             cut = dataclasses.replace(cut, return_value=None, job_exit_codes=[])
         while cut.reason and not cut.fits(limit):
             cut = dataclasses.replace(cut, reason=cut.reason[: len(cut.reason) * 7 // 8])
+        if not cut.fits(limit):
+            cut = dataclasses.replace(
+                cut,
+                action=cut.action[:LONGEST_NAME],
+                error=cut.error and cut.error[:LONGEST_NAME],
+                cluster_name=cut.cluster_name and cut.cluster_name[:LONGEST_NAME],
+                job_status=cut.job_status and cut.job_status[:LONGEST_NAME],
+            )
         return cut
 
     @classmethod
@@ -307,4 +318,6 @@ class SkyResult:
         for field, kind in (("action", str), ("exit_code", int), ("reason", str), ("log_tail", list)):
             if not isinstance(getattr(result, field), kind):
                 raise ProtocolError(f"the result's {field} must be of type {kind.__name__}")
+        if not all(isinstance(line, str) for line in result.log_tail):
+            raise ProtocolError("the result's log_tail must be a list of str")
         return result

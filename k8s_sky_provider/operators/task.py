@@ -124,7 +124,8 @@ def read_documents(source: object, field: str, dag_folder: Path | None) -> str |
             f"{field}: {str(path)!r} does not exist beside the DAG file. "
             "Ship it with the DAGs, or give a path on the volume such as '~/sky_workdir/task.yaml'"
         ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        # PyYAML leaves a date such as 2026-13-45, or too many brackets, to what it builds on.
         raise SkyRequestError(f"{field}: {str(path)!r} cannot be read: {error}") from error
 
 
@@ -154,7 +155,7 @@ def check_task(task: object, source: str) -> dict[str, Any]:
     for key, value in checked.items():
         try:
             json.dumps(value, default=_to_be_known)
-        except TypeError as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise SkyRequestError(f"{source}: {key} has a value that cannot be sent to the pod: {error}") from error
     resources = checked.get("resources")
     if isinstance(resources, Mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import re
 import signal
@@ -66,8 +67,9 @@ def run_action(arguments: list[str], *, home: Path, make_engine: Callable[[], En
     except ProtocolError as error:
         print(error, file=sys.stderr)
         return SkyResult(action="unknown", exit_code=ExitCode.DEPLOYMENT_WRONG, reason=str(error))
-    overrides = request.arguments.get("overrides") or {}
-    console = Console(state.secret_values() | state.values_in_secret_file(overrides.get("secret_file")))
+    overrides = request.arguments.get("overrides")
+    secret_file = overrides.get("secret_file") if isinstance(overrides, dict) else None
+    console = Console(state.secret_values() | state.values_in_secret_file(secret_file))
     with console:
         result = _run(request, home, make_engine, console)
     result = _mask(result, console)
@@ -107,10 +109,14 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
         traceback.print_exc()
         exit_code, error_name = ExitCode.INTERNAL_ERROR, type(error).__name__
         reason = f"{error_name}: {error}"
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            exit_code, reason = ExitCode.DEPLOYMENT_WRONG, f"The volume is full, make room there: {reason}"
     if _told_to_stop.is_set() and exit_code != ExitCode.CANCELLED:
         # SkyPilot has places that catch any exception: the signal counts all the same.
         exit_code, reason = ExitCode.CANCELLED, _undo(run)
     if exit_code != ExitCode.OK:
+        if exit_code != ExitCode.CANCELLED and run and run.cluster_name and run.cluster_name not in reason:
+            reason = f"Cluster {run.cluster_name}: {reason}"
         print(reason)
     return SkyResult(
         action=request.action,

@@ -132,13 +132,13 @@ def _passwords(line: str) -> set[str]:
     return {password, urllib.parse.unquote(password)} if has_password else set()
 
 
-def values_in_secret_file(path: str | None) -> frozenset[str]:
+def values_in_secret_file(path: JsonValue) -> frozenset[str]:
     """Return the values of a task's ``secret_file``, so that logs can be masked; none where there is no such file."""
-    if path is None:
+    if not isinstance(path, str):
         return frozenset()
     try:
         lines = Path(path).expanduser().read_text(errors="replace").splitlines()
-    except OSError:
+    except (OSError, ValueError, RuntimeError):
         return frozenset()
     values = {line.partition("=")[2].strip().strip("'\"") for line in lines}
     return frozenset(value for value in values if len(value) >= SHORTEST_SECRET)

@@ -18,5 +18,15 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW_CONN_KUBERNETES_DEFAULT"] = '{"conn_type": "kubernetes"}'
 
-hypothesis.settings.register_profile("unit", max_examples=200, deadline=None)
-hypothesis.settings.load_profile("unit")
+# The same cases each time; "fuzz" is what `make test-fuzz` takes.
+for _profile, _cases in (("unit", 200), ("fuzz", 10_000)):
+    hypothesis.settings.register_profile(
+        _profile,
+        max_examples=_cases,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        # On a busy machine it is slow to make large cases; a folder may serve all cases of a test.
+        suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+    )
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "unit"))

@@ -1,0 +1,251 @@
+"""Whatever comes in, only the documented errors come out. 200 cases each here, 10,000 in ``make test-fuzz``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import operator
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from task_strategies import json_values, tasks
+
+from k8s_sky_provider.exceptions import SkyPilotError, SkyRequestError, error_for
+from k8s_sky_provider.operators.task import check_task, read_task
+from k8s_sky_provider.pod_logs import NewLines
+from k8s_sky_provider.protocol import PROTOCOL_VERSION, ExitCode, OnCancel, Owner, ProtocolError, SkyRequest, SkyResult
+from k8s_sky_provider.runner.__main__ import run_action
+from k8s_sky_provider.runner.actions import ACTIONS
+from unit.k8s_sky_provider.fake_engine import FakeEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="task")
+RESULT_FIELDS = [field.name for field in dataclasses.fields(SkyResult)]
+ARGUMENTS = ["overrides", "task", "wait", "job_ids", "job_id", "refresh", "owners", "limit", "days", "follow"]
+DEEP = "[" * 50_000
+
+# A name with a slash would be a path; the operators let none through.
+names = st.text().filter(lambda name: "/" not in name)
+huge = st.builds(lambda text, times: text * times, names, st.sampled_from([1, 1, 2000]))
+yaml_texts = st.builds(yaml.dump, tasks)
+ACTIONS_WITHOUT_FILES = sorted(set(ACTIONS) - {"bash", "rsync_up", "rsync_down"})
+
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
+
+
+def outcome(call: Callable[[], T], documented: type[E]) -> T | E:
+    """Return what a call returns, or the error that it may raise."""
+    try:
+        return call()
+    except documented as error:
+        return error
+
+
+def send(task: Any) -> None:
+    """Send a task into a pod, or find it too long for that."""
+    request = SkyRequest(action="launch", arguments={"task": task}, owner=OWNER)
+    arrived = outcome(lambda: SkyRequest.from_argument(request.to_argument()), ProtocolError)
+    assert isinstance(arrived, SkyRequest) or "bytes long" in str(arrived)
+
+
+def read_and_send(path: str, folder: Path) -> None:
+    task = outcome(lambda: read_task(path, folder), SkyRequestError)
+    if not isinstance(task, SkyRequestError):
+        send(task)
+
+
+class TestTask:
+    @given(task=tasks)
+    def test_a_task_is_sent_or_refused(self, task: Any) -> None:
+        checked = outcome(lambda: check_task(task, "sky_task_yaml"), SkyRequestError)
+        if isinstance(checked, SkyRequestError):
+            assert checked.reason.startswith("sky_task_yaml: ")
+        else:
+            send(checked)
+
+    @given(text=st.text() | yaml_texts | st.builds(operator.add, yaml_texts, st.text()))
+    def test_a_file_beside_the_dag_is_read_or_refused(
+        self, text: str, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        folder = tmp_path_factory.getbasetemp()
+        (folder / "task.yaml").write_text(text, errors="surrogatepass")
+        read_and_send("task.yaml", folder)
+
+    @given(path=st.text(), below=st.booleans())
+    def test_a_path_is_taken_or_refused(self, path: str, below: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
+        folder = tmp_path_factory.getbasetemp()
+        read_and_send(f"{folder}/{path}" if below else path, folder)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            pytest.param("envs: {DAY: 2026-13-45}", "cannot be read: month must be in 1..12", id="a date that is none"),
+            pytest.param(f"num_nodes: {'1' * 5000}", "cannot be read", id="a number of 5000 digits"),
+            pytest.param(f"run: {DEEP}", "cannot be read", id="too deep"),
+            pytest.param("config: &a {b: *a}", "config has a value that cannot be sent", id="a value within itself"),
+            pytest.param("? [a, b]\n: c", "cannot be read", id="a list as a key"),
+            pytest.param("2026-01-01: x", "2026-01-01 is not a key", id="a date as a key"),
+            pytest.param(
+                "config: {2026-01-01: x}", "config has a value that cannot be sent", id="a date as an inner key"
+            ),
+        ],
+    )
+    def test_what_yaml_reads_and_nobody_can_send_is_refused(self, text: str, message: str, tmp_path: Path) -> None:
+        (tmp_path / "task.yaml").write_text(text)
+        with pytest.raises(SkyRequestError) as caught:
+            read_task("task.yaml", tmp_path)
+        assert message in caught.value.reason
+
+    @pytest.mark.parametrize("path", ["", ".", "a\0b", "\udc80", "x" * 5000], ids=ascii)
+    def test_a_path_that_can_be_none_is_refused(self, path: str, tmp_path: Path) -> None:
+        with pytest.raises(SkyRequestError, match="sky_task_yaml: "):
+            read_task(path, tmp_path)
+
+
+class TestRequest:
+    @given(
+        text=st.text()
+        | st.builds(json.dumps, json_values)
+        | st.builds(
+            lambda fields: json.dumps({"protocol": PROTOCOL_VERSION, **fields}),
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    **dict.fromkeys(["action", "arguments", "owner", "on_cancel", "expected_mounts"], json_values),
+                    "allow_network_file_system": json_values,
+                },
+            ),
+        )
+    )
+    def test_any_text_is_a_request_or_refused(self, text: str) -> None:
+        request = outcome(lambda: SkyRequest.from_argument(text), ProtocolError)
+        assert isinstance(request, SkyRequest) or str(request).startswith("the request")
+
+    @given(
+        action=st.sampled_from(ACTIONS_WITHOUT_FILES) | huge,
+        arguments=st.dictionaries(
+            st.sampled_from(ARGUMENTS) | names,
+            json_values,
+        ),
+        cluster_name=st.none() | names | huge,
+        owner=st.fixed_dictionaries(
+            dict.fromkeys(["deployment", "dag_id", "run_id", "task_id"], names | json_values),
+            optional={"map_index": json_values, "try_number": json_values, "generation": json_values},
+        ),
+        on_cancel=st.none() | st.sampled_from(OnCancel),
+        mounts=st.dictionaries(names, names | json_values, max_size=2),
+        told_to_stop=st.sampled_from([None, "launch", "down", "status"]),
+    )
+    def test_any_request_ends_with_a_result_that_fits(
+        self,
+        *,
+        action: str,
+        arguments: dict[str, Any],
+        cluster_name: str | None,
+        owner: dict[str, Any],
+        on_cancel: OnCancel | None,
+        mounts: dict[str, Any],
+        told_to_stop: str | None,
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> None:
+        engine = FakeEngine("demo")
+        engine.told_to_stop_in = told_to_stop
+        request = {
+            "protocol": PROTOCOL_VERSION,
+            "action": action,
+            "arguments": {**arguments, **({} if cluster_name is None else {"cluster_name": cluster_name})},
+            "owner": owner,
+            "on_cancel": on_cancel,
+            "expected_mounts": mounts,
+            "allow_network_file_system": True,
+        }
+        home = tmp_path_factory.getbasetemp()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(time, "sleep", lambda seconds: None)
+            result = run_action([json.dumps(request)], home=home, make_engine=lambda: engine)
+        assert SkyResult.from_json(result.to_message()).exit_code == result.exit_code
+        assert result.fits()
+
+    @pytest.mark.parametrize("text", [DEEP, '{"a":' * 50_000, "1" * 5000, '{"protocol": 1, "on_cancel": []}'], ids=len)
+    def test_a_text_that_no_parser_takes_is_refused(self, text: str) -> None:
+        with pytest.raises(ProtocolError):
+            SkyRequest.from_argument(text)
+
+
+class TestResult:
+    @given(
+        text=st.text()
+        | st.builds(json.dumps, json_values)
+        | st.builds(
+            lambda fields: json.dumps({"protocol": PROTOCOL_VERSION, "action": "x", "exit_code": 65, **fields}),
+            st.fixed_dictionaries(
+                {},
+                optional=dict.fromkeys([*RESULT_FIELDS, "packed"], json_values | st.lists(st.text())),
+            ),
+        )
+    )
+    def test_any_text_is_a_result_or_refused(self, text: str) -> None:
+        result = outcome(lambda: SkyResult.from_json(text), ProtocolError)
+        if isinstance(result, ProtocolError):
+            assert str(result).startswith("the result")
+        else:
+            assert isinstance(error_for(result, fail_fast=False), SkyPilotError)
+            json.dumps(result.to_dict())
+
+    @given(
+        texts=st.fixed_dictionaries(
+            dict.fromkeys(["action", "reason"], huge),
+            optional=dict.fromkeys(["error", "cluster_name", "job_status"], huge),
+        ),
+        value=json_values | huge | st.lists(huge),
+        log_tail=st.lists(huge, max_size=4),
+        codes=st.lists(st.integers(), max_size=4),
+    )
+    def test_any_result_fits_and_arrives(
+        self, texts: dict[str, Any], value: Any, log_tail: list[str], codes: list[int]
+    ) -> None:
+        result = SkyResult(
+            exit_code=ExitCode.JOB_FAILED, return_value=value, log_tail=log_tail, job_exit_codes=codes, **texts
+        ).cut_to_fit(None)
+        assert result.fits()
+        arrived = SkyResult.from_json(result.to_message())
+        assert arrived.to_json() == result.to_json()
+
+    @pytest.mark.parametrize("text", [DEEP, '{"a":' * 50_000, "1" * 5000], ids=len)
+    def test_a_text_that_no_parser_takes_is_refused(self, text: str) -> None:
+        with pytest.raises(ProtocolError):
+            SkyResult.from_json(text)
+
+
+class TestLog:
+    @given(
+        stamps=st.lists(st.integers(0, 5), max_size=30).map(sorted),
+        cuts=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6),
+    )
+    def test_each_line_is_new_once_however_it_is_read(self, stamps: list[int], cuts: list[tuple[int, int]]) -> None:
+        lines = [f"2026-01-01T00:00:0{stamp}.{stamp:09}Z line {number}" for number, stamp in enumerate(stamps)]
+        seen: list[str] = []
+        new_lines = NewLines()
+        end = 0
+        for back, forward in [*cuts, (0, 30)]:
+            # Kubernetes gives whole seconds: a read begins with the first line of one.
+            start = stamps.index(stamps[max(0, end - 1 - back)]) if end else 0
+            end = min(len(lines), end + forward)
+            new_lines.start()
+            seen += [text for is_new, text in map(new_lines.split, lines[start:end]) if is_new]
+        assert seen == [f"line {number}" for number in range(len(lines))]
+
+    @given(line=st.text())
+    def test_any_line_is_split(self, line: str) -> None:
+        is_new, text = NewLines().split(line)
+        assert is_new
+        assert line.endswith(text)
