@@ -50,6 +50,11 @@ test-slow: $(VENV)/installed test-fuzz ## the end-to-end tests that take longer:
 	hack/deploy tests/e2e/dags
 	$(BIN)/pytest tests/e2e -m slow
 
+.PHONY: fault-table
+fault-table: $(VENV)/installed ## run the tests that break things and write the table in docs/reliability.md
+	hack/deploy tests/e2e/dags
+	$(BIN)/pytest tests/e2e --fault-table
+
 .PHONY: bench
 bench: $(VENV)/installed deploy ## measure, side by side in one run
 	AIRFLOW_HOME=$(CURDIR)/.build/airflow PYTHONPATH=hack $(BIN)/python -m benchmarks

@@ -28,7 +28,16 @@ def kubectl() -> Kubectl:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fault-table", action="store_true", help="write what was counted into docs/reliability.md")
+    parser.addoption(
+        "--fault-table",
+        action="store_true",
+        help="run only the tests that count faults, and write what they counted into docs/reliability.md",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fault-table"):
+        items[:] = [item for item in items if isinstance(item, pytest.Function) and "faults" in item.fixturenames]
 
 
 @pytest.fixture(scope="session")

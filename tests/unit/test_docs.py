@@ -44,3 +44,16 @@ def test_the_reference_is_what_the_docstrings_say() -> None:
 def test_the_architecture_page_has_every_exit_code() -> None:
     rows = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
     assert [int(code) for code in rows] == sorted(ExitCode)
+
+
+def test_the_fault_table_has_rows_of_tests_that_exist_and_nothing_but_zeros() -> None:
+    rows = re.findall(
+        r"^\| .* \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| `(\w+\.py)::(\w+)` \|$",
+        (ROOT / "docs" / "reliability.md").read_text(),
+        re.MULTILINE,
+    )
+    assert rows
+    for times, lost, doubled, leaked, falsely_green, module, function in rows:
+        assert int(times) > 0
+        assert (lost, doubled, leaked, falsely_green) == ("0", "0", "0", "0")
+        assert f"def {function}(" in (ROOT / "tests" / "e2e" / module).read_text()
