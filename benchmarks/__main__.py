@@ -1,14 +1,15 @@
-"""Run all measurements and print a table; fail if a ratio is worse than the limit that is promised for it."""
+"""Run all measurements and print tables; fail if a ratio is worse than the limit that is promised for it."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from typing import TYPE_CHECKING
 
 from local_airflow import BUILD
 
-from benchmarks import imports, status
+from benchmarks import concurrency, imports, status
 
 if TYPE_CHECKING:
     from benchmarks.ratio import Ratio
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def main() -> int:
     """Return the exit code of the script."""
     ratios: list[Ratio] = [*imports.measure(), *status.measure()]
+    measured = concurrency.measure()
     width = max(len(ratio.what) for ratio in ratios)
     print(f"\n{'':{width}}  {'ours':>10}  {'theirs':>10}  {'ratio':>7}  {'limit':>7}")
     for ratio in ratios:
@@ -25,7 +27,9 @@ def main() -> int:
             f"{ratio.what:{width}}  {ratio.ours:8.2f} {ratio.unit}  {ratio.theirs:8.2f} {ratio.unit}  "
             f"{ratio.value:7.3f}  {ratio.limit:7.3f}  {verdict}"
         )
-    (BUILD / "bench.json").write_text(json.dumps([ratio.to_dict() for ratio in ratios], indent=2))
+    concurrency.show(measured)
+    rows = [*(ratio.to_dict() for ratio in ratios), *(dataclasses.asdict(one) for one in measured)]
+    (BUILD / "bench.json").write_text(json.dumps(rows, indent=2))
     return 0 if all(ratio.is_kept for ratio in ratios) else 1
 
 
