@@ -184,10 +184,12 @@ class SkyDownOperator(SkyBaseOperator):
     Wraps ``sky.down``. A cluster that is gone already is fine; a name that SkyPilot never had is an error,
     for behind a typing error a cluster would go on costing money. A glob that matches nothing is fine. Several
     clusters are taken down one after the other, whatever comes of the others, and one error names those that failed.
+    A controller that still has managed jobs, pools or services is refused.
 
     :param cluster_name: the cluster, for example ``launch.output``; or several, or a glob as ``train-*``, which means
         clusters of this deployment and none of SkyPilot's controllers (templated)
-    :param purge: forget the cluster even when the cloud could not end it; you then look after it yourself
+    :param purge: forget the cluster even when the cloud could not end it, and end a controller that is at work; you
+        then look after what is left yourself
     :param graceful: cancel the jobs first and wait until their data is in the buckets (``MOUNT_CACHED``)
     :param graceful_timeout: seconds that this may take; needs ``graceful``
     """

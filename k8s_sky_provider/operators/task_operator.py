@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.arguments import (
     as_number,
+    as_whole_number,
     check_number,
+    check_whole_number,
     rendered_envs,
     rendered_names,
     rendered_text,
@@ -156,13 +158,10 @@ class SkyTaskOperator(SkyBaseOperator):
             check_task(sky_task_yaml, "sky_task_yaml")
         elif isinstance(sky_task_yaml, str) and not sky_task_yaml.strip():
             raise SkyRequestError("sky_task_yaml: is empty; give a path or a dict")
-        for name, number in (
-            ("minimum_cpus", minimum_cpus),
-            ("minimum_memory", minimum_memory),
-            ("disk_size", disk_size),
-            ("num_nodes", num_nodes),
-        ):
-            check_number(name, number)
+        check_number("minimum_cpus", minimum_cpus)
+        check_number("minimum_memory", minimum_memory)
+        check_whole_number("disk_size", disk_size)
+        check_whole_number("num_nodes", num_nodes)
         self.sky_task_yaml = sky_task_yaml
         self.job_name = job_name
         self.workdir = workdir
@@ -204,7 +203,7 @@ class SkyTaskOperator(SkyBaseOperator):
         overrides = TaskOverrides(
             resources={**self._resources(), **self.more_resources()},
             default_resources={**self._deployment_resources(), **self.default_resources()},
-            num_nodes=None if self.num_nodes is None else int(as_number("num_nodes", self.num_nodes)),
+            num_nodes=None if self.num_nodes is None else as_whole_number("num_nodes", self.num_nodes),
             job_name=self.job_name,
             workdir=self._workdir(),
             file_mounts=_mapping("file_mounts", self.file_mounts),
@@ -256,7 +255,7 @@ class SkyTaskOperator(SkyBaseOperator):
             "memory": _or_more("minimum_memory", self.minimum_memory) if self.memory is None else str(self.memory),
             "instance_type": self.instance_type,
             "use_spot": self.use_spot,
-            "disk_size": None if self.disk_size is None else int(as_number("disk_size", self.disk_size)),
+            "disk_size": None if self.disk_size is None else as_whole_number("disk_size", self.disk_size),
             "disk_tier": self.disk_tier,
             "network_tier": self.network_tier,
             "local_disk": self.local_disk,

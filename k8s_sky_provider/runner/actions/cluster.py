@@ -87,6 +87,8 @@ def down(run: Run) -> Outcome:
 def _down(run: Run, name: str) -> None:
     arguments = run.request.arguments
     if run.engine.cluster_exists(name):
+        if name.startswith(CONTROLLERS) and not arguments["purge"]:
+            _check_idle(run, name)
         run.engine.down(
             name,
             purge=arguments["purge"],
@@ -100,6 +102,29 @@ def _down(run: Run, name: str) -> None:
             ExitCode.REQUEST_WRONG,
             f"cluster_name: SkyPilot never had a cluster {name!r} in this state; check the name and the volume",
         )
+
+
+def _check_idle(run: Run, controller: str) -> None:
+    """Refuse to end a controller that is at work: what it looks after would be left to itself, and cost money.
+
+    :raises ActionFailedError: if it still has managed jobs, pools or services
+    """
+    if not any(row["status"] == "UP" for row in run.engine.status([controller], refresh=False)):
+        return
+    if controller.startswith(CONTROLLERS[0]):
+        jobs = {str(row["job_id"]) for row in run.engine.managed_jobs(skip_finished=True, all_users=True)}
+        pools = {row["name"] for row in run.engine.services(None, pool=True)}
+        found = [("managed jobs", jobs, "SkyJobCancelOperator"), ("pools", pools, "SkyPoolDownOperator")]
+    else:
+        services = {row["name"] for row in run.engine.services(None, pool=False)}
+        found = [("services", services, "SkyServeDownOperator")]
+    for what, names, way_out in found:
+        if names:
+            raise ActionFailedError(
+                ExitCode.REQUEST_WRONG,
+                f"cluster_name: controller {controller} still has {what} {', '.join(sorted(names))}; end them first "
+                f"({way_out}), or set purge to leave them to themselves",
+            )
 
 
 def status(run: Run) -> Outcome:

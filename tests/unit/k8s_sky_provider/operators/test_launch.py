@@ -232,8 +232,10 @@ class TestWrongArguments:
             ({"minimum_cpus": float("inf")}, "minimum_cpus: inf is not a number above 0"),
             ({"minimum_cpus": True}, "minimum_cpus: True is not a number above 0"),
             ({"minimum_memory": -1}, "minimum_memory: -1 is not a number above 0"),
-            ({"disk_size": "big"}, "disk_size: 'big' is not a number above 0"),
-            ({"num_nodes": 0}, "num_nodes: 0 is not a number above 0"),
+            ({"disk_size": "big"}, "disk_size: 'big' is not a whole number from 1 up"),
+            ({"num_nodes": 2.5}, "num_nodes: 2.5 is not a whole number from 1 up"),
+            ({"disk_size": 99.5}, "disk_size: 99.5 is not a whole number from 1 up"),
+            ({"num_nodes": 0}, "num_nodes: 0 is not a whole number from 1 up"),
             ({"idle_minutes_to_autostop": 0}, "idle_minutes_to_autostop: 0 is neither minutes from 1 up nor -1"),
             ({"idle_minutes_to_autostop": -2}, "idle_minutes_to_autostop: -2 is neither"),
             ({"wait_for": "godot"}, "wait_for: 'godot' is not one of jobs_and_ssh, jobs, none"),
@@ -274,7 +276,7 @@ class TestWrongArguments:
             ({"envs": {"1A": "x"}}, "envs: '1A' is not a name of an environment variable"),
             ({"envs": {"A": None}}, "envs: A has no value; use an empty string for none"),
             ({"envs": "A=1"}, "envs: must be a mapping, not str"),
-            ({"num_nodes": "{{ params.who }}"}, "num_nodes: 'Zoë' is not a number above 0"),
+            ({"num_nodes": "{{ params.who }}"}, "num_nodes: 'Zoë' is not a whole number from 1 up"),
             ({"file_mounts": "a:b"}, "file_mounts: must be a mapping, not str"),
             ({"job_secrets": [1]}, "job_secrets: must be a name or a list of names, not [1]"),
             ({"workdir": "{{ '' }}"}, "workdir: must be a text, not ''"),
@@ -401,7 +403,7 @@ class TestDags:
     def test_a_wrong_value_of_a_mapped_argument_is_refused_when_it_is_taken(self) -> None:
         with make_dag():
             mapped = SkyLaunchOperator.partial(task_id="many", sky_task_yaml=TASK).expand(num_nodes=[1, 0])
-        with pytest.raises(SkyRequestError, match="num_nodes: 0 is not a number above 0"):
+        with pytest.raises(SkyRequestError, match="num_nodes: 0 is not a whole number from 1 up"):
             mapped.unmap({"num_nodes": 0})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="task")
@@ -215,3 +217,47 @@ class TestLists:
             in outcome.reason
         )
         assert len(outcome.return_value) == 200
+
+
+CONTROLLER = {"jobs": "sky-jobs-controller-1234", "services": "sky-serve-controller-1234"}
+DOWN = {"graceful": False, "graceful_timeout": None}
+
+
+@pytest.mark.parametrize(
+    ("controller", "prepare", "message"),
+    [
+        ("jobs", lambda engine: engine.add_job(7), "managed jobs 7; end them first (SkyJobCancelOperator)"),
+        (
+            "jobs",
+            lambda engine: engine.pool_apply("x", "crew", workers=1, mode="rolling"),
+            "pools crew; end them first",
+        ),
+        ("services", lambda engine: engine.service_up("x", "chat"), "services chat; end them first"),
+    ],
+    ids=["job", "pool", "service"],
+)
+def test_a_controller_at_work_is_only_taken_down_by_force(
+    controller: str, prepare: Callable[[FakeEngine], object], message: str, home: Path
+) -> None:
+    name = CONTROLLER[controller]
+    engine = FakeEngine(name)
+    prepare(engine)
+    with pytest.raises(ActionFailedError, match=re.escape(f"controller {name} still has {message}")) as caught:
+        act(home, engine, "down", cluster_name=name, purge=False, **DOWN)
+    assert caught.value.exit_code is ExitCode.REQUEST_WRONG
+    assert name in engine.clusters
+    act(home, engine, "down", cluster_name=name, purge=True, **DOWN)
+    assert name not in engine.clusters
+
+
+@pytest.mark.parametrize(("controller", "status"), [("jobs", "UP"), ("services", "UP"), ("jobs", "STOPPED")])
+def test_an_idle_controller_is_taken_down(controller: str, status: str, home: Path) -> None:
+    engine = FakeEngine(CONTROLLER[controller])
+    engine.cluster_status = status
+    if status == "UP":
+        engine.add_job(6, "SUCCEEDED")
+    else:
+        # It cannot be asked, and nothing runs under it.
+        engine.add_job(7)
+    act(home, engine, "down", cluster_name=CONTROLLER[controller], purge=False, **DOWN)
+    assert engine.clusters == set()
