@@ -35,6 +35,10 @@ TERMINATION_LOG = Path("/dev/termination-log")
 def _sky_engine() -> Engine:
     # Late, because the import takes seconds: what can be checked without SkyPilot is checked first.
     try:
+        if "SKYPILOT_API_SERVER_ENDPOINT" in os.environ:
+            from k8s_sky_provider.runner.engine_client import SkyClientEngine
+
+            return SkyClientEngine()
         from k8s_sky_provider.runner.engine import SkyEngine
     except ImportError as error:
         raise ActionFailedError(

@@ -43,9 +43,9 @@ answer.raise_for_status()
 print(answer.json()["token"])
 """
 UNDER_WAY = """
-from sky.server.requests import request_storage, requests
+from sky.server.requests import requests, storage
 wanted = requests.RequestTaskFilter(status=requests.RequestStatus.active_statuses())
-found = request_storage.get_request_backend().query_requests(wanted)
+found = storage.get_request_backend().query_requests(wanted)
 print(*[request.name for request in found if request.user_id.startswith("sa-")])
 """
 CLUSTERS = """
