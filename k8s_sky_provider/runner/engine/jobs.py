@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LOOKS = 10.0
 """How often a job is looked at while its log cannot be followed."""
 
-ATTEMPTS_TO_REACH = 6
+ATTEMPTS_TO_REACH = 30
 """How often in a row the controller may be out of reach while a job is followed."""
 
 FIELDS = (

@@ -1,0 +1,145 @@
+"""Long jobs: their logs come whole, whatever breaks on the way."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import names_of_pods, wait_until
+from kubernetes_outage import kubernetes_is_away
+from local_airflow import AIRFLOW_NAME
+from numbered_lines import NumberedLines, count_lines
+
+if TYPE_CHECKING:
+    from faults import FaultTable
+    from local_airflow import Kubectl, LocalAirflow
+
+MODES = [pytest.param("", id="synchronous"), pytest.param("_deferred", id="deferred")]
+SECONDS_TO_BEGIN = 400
+
+
+def words(mode: str) -> str:
+    return "deferred" if mode else "synchronous"
+
+
+def is_printing(kubectl: Kubectl, dag_id: str) -> bool:
+    pods = names_of_pods(kubectl, f"kubernetes_pod_operator=True,dag_id={dag_id}")
+    return any("number 0" in kubectl("logs", "--tail=5", pod, check=False) for pod in pods)
+
+
+def finish(airflow: LocalAirflow, kubectl: Kubectl, dag_id: str, run_id: str, timeout: float) -> NumberedLines:
+    """Wait for the run and count its lines; fail if its task did not succeed at the first try."""
+    airflow.wait_for_run(dag_id, run_id, timeout)
+    task = airflow.task(dag_id, run_id, "task")
+    counted = count_lines(kubectl, dag_id, run_id)
+    assert task["state"] == "success", "\n".join(counted.other[-60:])
+    assert task["try_number"] == 1
+    return counted
+
+
+@pytest.fixture(scope="module")
+def printed(airflow: LocalAirflow, kubectl: Kubectl) -> dict[str, NumberedLines]:
+    """Run both modes side by side."""
+    runs = {mode: airflow.trigger(f"e2e_long_task{mode}") for mode in ("", "_deferred")}
+    return {mode: finish(airflow, kubectl, f"e2e_long_task{mode}", run_id, 300) for mode, run_id in runs.items()}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_of_many_lines_comes_once_and_in_order(printed: dict[str, NumberedLines], mode: str) -> None:
+    counted = printed[mode]
+    assert (counted.lost(20_000), counted.doubled, counted.highest) == (0, 0, 19_999)
+    assert counted.in_order
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_100_mb_come_whole_over_the_rotation_of_the_log(
+    airflow: LocalAirflow, kubectl: Kubectl, faults: FaultTable, mode: str
+) -> None:
+    """As much as ten log files of Kubernetes' usual 10 MiB."""
+    run_id = airflow.trigger(f"e2e_long_task{mode}", {"lines": 1_000_000})
+    counted = finish(airflow, kubectl, f"e2e_long_task{mode}", run_id, 1200)
+    faults.record(
+        "the log is rotated by Kubernetes",
+        f"while 100 MB are printed, {words(mode)}",
+        times=1,
+        lost=counted.lost(1_000_000),
+        doubled=counted.doubled,
+        leaked=0,
+        falsely_green=0,
+    )
+    assert counted.in_order
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_a_silent_task_says_that_it_is_at_work(airflow: LocalAirflow, kubectl: Kubectl, mode: str) -> None:
+    run_id = airflow.trigger(f"e2e_long_task{mode}", {"lines": 1, "silent": 35, "heartbeat": 10})
+    counted = finish(airflow, kubectl, f"e2e_long_task{mode}", run_id, 300)
+    heartbeats = [line for line in counted.other if "No output for" in line]
+    assert [seconds for seconds in (10, 20, 30) if any(f"for {seconds} s: bash" in line for line in heartbeats)] == [
+        10,
+        20,
+        30,
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_a_kubernetes_api_that_is_away_for_a_minute_costs_nothing(
+    airflow: LocalAirflow, kubectl: Kubectl, faults: FaultTable, mode: str
+) -> None:
+    """The worker or triggerer loses its pod, and that pod the job that it follows."""
+    lines = 1200
+    run_id = airflow.trigger(f"e2e_long_job{mode}", {"lines": lines, "per_second": 10})
+    wait_until("the job", lambda: is_printing(kubectl, f"e2e_long_job{mode}"), SECONDS_TO_BEGIN)
+    before = names_of_pods(kubectl, f"kubernetes_pod_operator=True,dag_id=e2e_long_job{mode}")
+    with kubernetes_is_away(60):
+        pass
+    after = names_of_pods(kubectl, f"kubernetes_pod_operator=True,dag_id=e2e_long_job{mode}")
+    assert after == before
+    counted = finish(airflow, kubectl, f"e2e_long_job{mode}", run_id, 900)
+    faults.record(
+        "the Kubernetes API is away for a minute",
+        f"while a job is followed, {words(mode)}",
+        times=1,
+        lost=counted.lost(lines),
+        doubled=counted.doubled,
+        leaked=len(names_of_pods(kubectl, "parent=skypilot")),
+        falsely_green=0,
+    )
+    assert counted.in_order
+
+
+@pytest.mark.slow
+def test_a_triggerer_that_is_restarted_goes_on_where_it_was(
+    airflow: LocalAirflow, kubectl: Kubectl, faults: FaultTable
+) -> None:
+    lines = 900
+    run_id = airflow.trigger("e2e_long_task_deferred", {"lines": lines, "per_second": 10})
+    wait_until("the task", lambda: is_printing(kubectl, "e2e_long_task_deferred"), SECONDS_TO_BEGIN)
+    time.sleep(20)
+    restarts = restarts_of_triggerer(kubectl)
+    # As Kubernetes stops it, on a node that is drained or for another version.
+    kubectl("exec", f"deployment/{AIRFLOW_NAME}", "-c", "triggerer", "--", "sh", "-c", "kill -TERM 1")
+    wait_until("the triggerer's restart", lambda: restarts_of_triggerer(kubectl) > restarts, 120)
+    counted = finish(airflow, kubectl, "e2e_long_task_deferred", run_id, 600)
+    faults.record(
+        "the triggerer is restarted",
+        "while a deferred task's pod runs",
+        times=1,
+        lost=counted.lost(lines),
+        doubled=counted.doubled,
+        leaked=0,
+        falsely_green=0,
+    )
+
+
+def restarts_of_triggerer(kubectl: Kubectl) -> int:
+    return sum(
+        status["restartCount"]
+        for pod in kubectl.get("pods", "-l", "app.kubernetes.io/component=airflow")["items"]
+        for status in pod["status"].get("containerStatuses", [])
+        if status["name"] == "triggerer"
+    )
