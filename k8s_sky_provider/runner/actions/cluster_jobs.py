@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode, OnCancel
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {"FAILED_SETUP": ExitCode.SETUP_FAILED, "CANCELLED": ExitCode.CANCELLED}
 """A job's last status -> what it means for the task; any other is a failed job."""
+
+KILLED = 128 + signal.SIGKILL
+"""What a shell says of a process that was killed."""
 
 
 def queue(run: Run) -> Outcome:
@@ -70,6 +74,9 @@ def follow_job(run: Run, cluster_name: str, *, tail: int = 0) -> Outcome:
         return Outcome(return_value=cluster_name, job_status=job_status)
     exit_codes = run.engine.job_exit_codes(cluster_name, run.job_id)
     codes = f", exit codes by node: {exit_codes}" if exit_codes else ""
+    # SkyPilot itself kills the other nodes of a job when one has failed.
+    if set(exit_codes) - {0} == {KILLED}:
+        codes += f"; {KILLED} is a process that was killed, mostly for want of memory"
     return Outcome(
         exit_code=EXIT_CODES.get(job_status, ExitCode.JOB_FAILED),
         reason=f"Job {run.job_id} on cluster {cluster_name} ended as {job_status}{codes}",

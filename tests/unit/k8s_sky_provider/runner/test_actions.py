@@ -230,6 +230,13 @@ class TestJob:
                 "Job 7 on cluster demo ended as FAILED, exit codes by node: [0, 3]",
             ),
             ("FAILED", [], ExitCode.JOB_FAILED, "Job 7 on cluster demo ended as FAILED"),
+            ("FAILED", [3, 137], ExitCode.JOB_FAILED, "exit codes by node: [3, 137]"),
+            (
+                "FAILED",
+                [0, 137],
+                ExitCode.JOB_FAILED,
+                "exit codes by node: [0, 137]; 137 is a process that was killed, mostly for want of memory",
+            ),
             ("FAILED_SETUP", [1], ExitCode.SETUP_FAILED, "ended as FAILED_SETUP, exit codes by node: [1]"),
             ("FAILED_DRIVER", [], ExitCode.JOB_FAILED, "ended as FAILED_DRIVER"),
             ("CANCELLED", [], ExitCode.CANCELLED, "ended as CANCELLED"),
