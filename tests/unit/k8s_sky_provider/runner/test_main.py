@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -358,3 +360,19 @@ class TestAction:
         engine = FakeEngine("has hunter2-value inside")
         result = run(tmp_path, STATUS, engine)
         assert result.return_value == [{"name": "has *** inside", "status": "UP"}]
+
+    @pytest.mark.parametrize(
+        ("environment", "engine"),
+        [({}, "in this process"), ({"SKYPILOT_API_SERVER_ENDPOINT": "http://sky"}, "of an API server")],
+    )
+    def test_the_environment_says_which_engine(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], engine: str
+    ) -> None:
+        package = "k8s_sky_provider.runner"
+        engines = {"engine": "in this process", "engine_client": "of an API server"}
+        for (module, cluster), name in zip(engines.items(), ("SkyEngine", "SkyClientEngine"), strict=True):
+            fake = SimpleNamespace(**{name: functools.partial(FakeEngine, cluster)})
+            monkeypatch.setitem(sys.modules, f"{package}.{module}", fake)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        assert run_action([STATUS], home=tmp_path).return_value == [{"name": engine, "status": "UP"}]
