@@ -88,7 +88,7 @@ def show(measured: list[Measured]) -> None:
 
 def _with_cluster(kubectl: Kubectl, who: str, arguments: dict[str, Any], *, cli: bool) -> list[Measured]:
     task = {"run": "true", "resources": SMALL}
-    _one(kubectl, SkyLaunchOperator, arguments, cluster_name=CLUSTER, sky_task_yaml=task)
+    _one(kubectl, SkyLaunchOperator, arguments, cluster_name=CLUSTER, sky_task_yaml=task, auto_down=False)
     measured = []
     try:
         for action, operator in (

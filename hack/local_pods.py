@@ -98,7 +98,7 @@ def wait_for(kubectl: Kubectl, names: list[str], started: float, seconds: float)
             break
         time.sleep(1)
     kubectl("delete", "pod", *names, "--now", "--wait=false")
-    return ended
+    return {name: ended[name] for name in names if name in ended}
 
 
 def run_together(kubectl: Kubectl, pods: list[dict[str, Any]], seconds: float) -> dict[str, EndedPod]:

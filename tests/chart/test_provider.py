@@ -69,6 +69,18 @@ def test_the_provider_knows_every_default() -> None:
     assert set(defaults(EVERYTHING)) | set(defaults({"apiServer": API_SERVER})) == set(options)
 
 
+@pytest.mark.parametrize("place", [{"database": {"existingSecret": "db"}}, {"apiServer": API_SERVER}])
+def test_a_state_elsewhere_needs_no_volume(place: dict[str, Any]) -> None:
+    values = {"volume": {"enabled": False}, **place}
+    assert not [name for kind, name in render(values) if kind == "PersistentVolumeClaim"]
+    assert "volume_claim" not in defaults(values)
+
+
+def test_a_state_must_be_somewhere() -> None:
+    with pytest.raises(RenderError, match="volume.enabled: SkyPilot's state needs a place"):
+        render_text({"volume": {"enabled": False}})
+
+
 def test_with_an_api_server_its_own_configuration_counts() -> None:
     values = {"apiServer": API_SERVER}
     set_here = defaults(values)

@@ -128,12 +128,18 @@ def test_32_pods_at_once(
     key = f"concurrency-{mode}-{time.time():.0f}"
 
     # Nothing is there yet: tables, keys and catalogs are made by whoever comes first.
-    pods.add(SkyLaunchOperator, cluster_name=FIRST, sky_task_yaml=task(f"{key}/launch/1") | {"resources": SMALL})
+    pods.add(
+        SkyLaunchOperator,
+        cluster_name=FIRST,
+        sky_task_yaml=task(f"{key}/launch/1") | {"resources": SMALL},
+        auto_down=False,
+    )
     pods.add(
         SkyLaunchOperator,
         cluster_name=SECOND,
         sky_task_yaml=task(f"{key}/launch/2") | {"resources": SMALL},
-        wait_for_completion=False,
+        auto_down=False,
+        wait=False,
     )
     pods.add(SkyStatusOperator, times=28)
     first = pods.take()
@@ -157,7 +163,7 @@ def test_32_pods_at_once(
     pods.add(SkyExecOperator, times=16, cluster_name=FIRST, sky_task_yaml=task(f"{key}/exec"))
     pods.add(SkyStatusOperator, times=12)
     pods.add(SkyQueueOperator, times=3, cluster_name=FIRST)
-    pods.add(SkyAutostopOperator, cluster_name=FIRST, idle_minutes=30, down=True)
+    pods.add(SkyAutostopOperator, cluster_name=FIRST, idle_minutes_to_autostop=30, down=True)
     ended = run_together(kubectl, pods.take(), SECONDS)
     lost += count_failures(ended)
     wrong += [
