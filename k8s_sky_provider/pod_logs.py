@@ -26,8 +26,6 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import (
 from kubernetes.client.exceptions import ApiException
 from kubernetes_asyncio import client as async_client
 
-from k8s_sky_provider.kubernetes_api import SECONDS_BETWEEN_ATTEMPTS, is_away
-
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -40,6 +38,9 @@ can be full by then (:data:`k8s_sky_provider.runner.output.BYTES_PER_SECOND`).""
 
 CONNECT_SECONDS = 30
 """How long it may take to connect to the Kubernetes API."""
+
+SECONDS_BETWEEN_READS = 1.0
+"""How long to wait after a connection that had nothing new."""
 
 SECONDS_AFTER_END = 24 * 3600
 """How long a log is read on after its container has ended."""
@@ -240,22 +241,21 @@ class OnceAsyncPodManager(AsyncPodManager):
 
         :param is_over: set when the container has ended: what is there then is read, and that is all
         """
+        told = ""
         while True:
             was_over = is_over.is_set()
             try:
                 is_silent = not await self._follow_once(pod, container_name, ends=was_over)
             except (ClientError, TimeoutError, OSError, async_client.ApiException) as error:
-                if was_over or not is_away(error, was_away=True):
-                    # The worker reads what is left.
-                    self.log.debug("The log of pod %s cannot be read: %s", pod.metadata.name, error)
-                    return
-                await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
-                continue
+                is_silent = True
+                if told != (told := str(error)):
+                    self.log.warning("The log of pod %s cannot be read, trying again: %s", pod.metadata.name, error)
             if was_over:
+                # If it could not be read, the worker will.
                 return
             if is_silent:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(is_over.wait(), 1)
+                    await asyncio.wait_for(is_over.wait(), SECONDS_BETWEEN_READS)
 
     async def _follow_once(self, pod: k8s.V1Pod, container_name: str, *, ends: bool) -> bool:
         """Read the log through one connection until that ends or is silent; return whether there was anything new."""

@@ -201,7 +201,7 @@ async def follow(api: FakeApi, since: str | None = None) -> str | None:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pod_logs, "SECONDS_OF_SILENCE", 0.2)
-    monkeypatch.setattr(pod_logs, "SECONDS_BETWEEN_ATTEMPTS", 0.01)
+    monkeypatch.setattr(pod_logs, "SECONDS_BETWEEN_READS", 0.01)
 
 
 @pytest.mark.usefixtures("soon")
