@@ -11,7 +11,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k8s_sky_provider.protocol import SECRETS_DIRECTORY, ExitCode, Owner
+from k8s_sky_provider.protocol import SECRETS_DIRECTORY, ExitCode, JsonValue, Owner
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # SQLite's WAL needs memory that all its users share: no file system that several machines mount has it.
 NETWORK_FILE_SYSTEMS = re.compile(
-    r"nfs\d?|cifs|smb\d?|smbfs|ceph|glusterfs|lustre|gpfs|beegfs|afs|9p|ocfs2|gfs2|"
+    r"nfs\d?|cifs|smb\d?|smbfs|ceph|glusterfs|lustre|gpfs|beegfs|afs|9p|ocfs2|gfs2|wekafs|panfs|pvfs2|coda|"
     r"fuse(\.(?!fuseblk|fuse-overlayfs).*)?"
 )
 SHORTEST_SECRET = 6
@@ -87,13 +87,21 @@ DAYS_TO_KEEP_NOTES = 30
 KEPT = ("sky_workdir", "sky_logs", ".sky")
 """The home's directories that are on the volume."""
 
+STATE_ELSEWHERE = ("SKYPILOT_DB_CONNECTION_URI", "SKYPILOT_API_SERVER_ENDPOINT")
+"""Variables that say so."""
+
 
 def outlives_the_pod(path: Path, home: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> bool:
     """Tell whether a path is on the volume, or on anything else that is mounted into the pod."""
     whole = path.resolve()
-    return any(whole.is_relative_to((home / name).resolve()) for name in KEPT) or mount_point_of(
-        whole, mount_table
-    ) != Path("/")
+    is_kept = any(whole.is_relative_to((home / name).resolve()) for name in KEPT) and has_volume(home, mount_table)
+    return is_kept or mount_point_of(whole, mount_table) != Path("/")
+
+
+def has_volume(home: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Tell whether the pod has the volume, which it need not have where the state is elsewhere."""
+    is_elsewhere = any(variable in os.environ for variable in STATE_ELSEWHERE)
+    return not is_elsewhere or mount_point_of(home / "sky_workdir", mount_table) != Path("/")
 
 
 def file_system_of(path: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> str:
@@ -170,7 +178,9 @@ def forget(store: Store, *, unless: Callable[[str], bool]) -> None:
 
 
 def keep_whole(home: Path, name: str, text: str) -> str | None:
-    """Write a result that is too long for the termination message to the volume; return its path, None if it failed."""
+    """Write a result that is too long for the termination message to the volume; return its path, or None."""
+    if not has_volume(home):
+        return None
     directory = home / "sky_logs" / "results"
     try:
         directory.mkdir(parents=True, exist_ok=True)

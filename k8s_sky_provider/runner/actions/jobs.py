@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode, TaskOverrides
+from k8s_sky_provider.runner.actions.lock import using_controller
 from k8s_sky_provider.runner.actions.run import Outcome, listing
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -46,7 +47,8 @@ def jobs_launch(run: Run) -> Outcome:
     if len(job_ids) == wanted:
         print(f"Managed job {_list(job_ids)} of an earlier try is under way: following it")
     else:
-        job_ids[:] = run.engine.launch_managed_job(job, pool=arguments["pool"], num_jobs=arguments["num_jobs"])
+        with using_controller(run, "jobs"):
+            job_ids[:] = run.engine.launch_managed_job(job, pool=arguments["pool"], num_jobs=arguments["num_jobs"])
     run.job_id = job_ids[0]
     value = job_ids if arguments["num_jobs"] is not None else job_ids[0]
     if not arguments["wait"]:

@@ -66,6 +66,17 @@ def sharing(run: Run, cluster_name: str) -> Iterator[None]:
         run.store.unlock(_name(cluster_name))
 
 
+@contextlib.contextmanager
+def using_controller(run: Run, kind: str) -> Iterator[None]:
+    """Keep a controller from being changed while something is submitted to it; whoever makes it does so alone.
+
+    :param kind: ``jobs`` or ``serve``
+    """
+    name = f"sky-{kind}-controller-{run.request.owner.deployment}"
+    with sharing(run, name) if run.engine.cluster_exists(name) else changing(run, name):
+        yield
+
+
 def _lock(run: Run, cluster_name: str, *, shared: bool) -> None:
     limit = SECONDS_TO_WAIT_AT_THE_END if run.told_to_stop else SECONDS_TO_WAIT
     waited, last_word = 0.0, -SECONDS_BETWEEN_WORDS

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode, OnCancel, TaskOverrides
 from k8s_sky_provider.runner import state
+from k8s_sky_provider.runner.actions.lock import using_controller
 from k8s_sky_provider.runner.actions.run import Outcome, listing
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -46,7 +47,8 @@ def serve_up(run: Run) -> Outcome:
     run.undo = functools.partial(_undo, run, name)
     try:
         if there is None:
-            endpoint = run.engine.service_up(task, name)
+            with using_controller(run, "serve"):
+                endpoint = run.engine.service_up(task, name)
         else:
             print(f"Service {name} was brought up by an earlier try of this task")
             endpoint = there["endpoint"]
@@ -85,7 +87,8 @@ def pool_apply(run: Run) -> Outcome:
             ExitCode.REQUEST_WRONG, f"pool_name: there is no pool {name!r}, and a new one needs sky_task_yaml"
         )
     state.record_owner(run.store, _record(name, pool=True), run.request.owner)
-    run.engine.pool_apply(task, name, workers=arguments["workers"], mode=arguments["mode"])
+    with using_controller(run, "jobs"):
+        run.engine.pool_apply(task, name, workers=arguments["workers"], mode=arguments["mode"])
     if arguments["wait"]:
         _wait_until_ready(
             run, name, arguments["timeout"], pool=True, later_than=None if before is None else before["version"]

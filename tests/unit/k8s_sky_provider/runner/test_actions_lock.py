@@ -15,6 +15,8 @@ from k8s_sky_provider.runner.actions import ACTIONS, Run, lock
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
 from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import FakeEngine
+from unit.k8s_sky_provider.runner import test_actions_jobs as jobs
+from unit.k8s_sky_provider.runner import test_actions_serve as serve
 from unit.k8s_sky_provider.runner.test_actions import EXEC, LAUNCH
 
 if TYPE_CHECKING:
@@ -135,6 +137,26 @@ def test_several_clusters_are_taken_one_after_the_other(action: str, store: Shar
         "lock cluster demo-2",
         "unlock cluster demo-2",
     ]
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["to be made", "there"])
+@pytest.mark.parametrize(
+    ("action", "arguments", "controller"),
+    [
+        ("jobs_launch", jobs.ARGUMENTS["jobs_launch"], "sky-jobs-controller-airflow"),
+        ("serve_up", serve.ARGUMENTS["serve_up"], "sky-serve-controller-airflow"),
+        ("pool_apply", serve.ARGUMENTS["pool_apply"], "sky-jobs-controller-airflow"),
+    ],
+)
+def test_a_controller_is_made_by_one_and_then_shared(
+    action: str, arguments: dict[str, Any], controller: str, exists: bool, store: SharedStore, engine: FakeEngine
+) -> None:
+    if exists:
+        engine.clusters.add(controller)
+    request = SkyRequest(action=action, arguments=arguments | {"wait": False}, owner=OWNER)
+    ACTIONS[action](Run(request=request, engine=engine, home=Path("/home/sky"), store=store))
+    first, *_, last = [call for call in engine.calls if "lock" in call or "share" in call]
+    assert (first, last) == (f"{'share' if exists else 'lock'} cluster {controller}", f"unlock cluster {controller}")
 
 
 class TestWaiting:

@@ -93,6 +93,7 @@ class TestFileSystem:
             "glusterfs",
             "lustre",
             "9p",
+            "wekafs",
             "fuse",
             "fuse.s3fs",
             "fuse.gcsfuse",
@@ -268,6 +269,16 @@ class TestWholeResult:
         path = state.keep_whole(home, "dag-run-task", "größer")
         assert path == str(home / "sky_logs" / "results" / "dag-run-task.json")
         assert Path(path).read_text() == "größer"
+
+    @pytest.mark.parametrize("variable", ["SKYPILOT_DB_CONNECTION_URI", "SKYPILOT_API_SERVER_ENDPOINT"])
+    @pytest.mark.parametrize("mounted", [False, True])
+    def test_where_the_state_is_elsewhere_there_may_be_no_volume(
+        self, variable: str, mounted: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(variable, "somewhere")
+        monkeypatch.setattr(state, "mount_point_of", lambda path, *_: path if mounted else Path("/"))
+        assert (state.keep_whole(home, "dag-run-task", "text") is not None) is mounted
+        assert state.outlives_the_pod(home / "sky_workdir" / "x", home) is mounted
 
     def test_without_room_for_it_there_is_no_path(self, home: Path) -> None:
         home.mkdir()
