@@ -459,6 +459,9 @@ class SkyBaseOperator(KubernetesPodOperator):
             raise SkyTransientError(
                 f"The Kubernetes API is away, and the pod may run on: a retry goes on with it. {under_way}"
             ) from under_way
+        if isinstance(under_way, ApiException):
+            gone = "The pod is gone, deleted or lost with its node: " if under_way.status == 404 else ""
+            raise SkyPodFailedError(f"{gone}{api_message(under_way)}") from under_way
         reason = self._event_message or str(under_way or "The pod ended without a result")
         if "InvalidImageName" in reason:
             raise SkyDeploymentError(f"image: {reason}") from under_way

@@ -588,7 +588,7 @@ class TestFailure:
 
     def test_a_pod_that_somebody_deleted_is_retried(self, kubernetes: FakeKubernetes) -> None:
         kubernetes.while_running = kubernetes.remove
-        with pytest.raises(exceptions.SkyPodFailedError):
+        with pytest.raises(exceptions.SkyPodFailedError, match=r'^The pod is gone, .*: pods ".*" not found$'):
             run_task(make_launch, kubernetes)
 
     @pytest.mark.parametrize("status", ["success", "failed"])
