@@ -107,6 +107,13 @@ REASONS: tuple[tuple[re.Pattern[str], ExitCode, str], ...] = (
 )
 """What SkyPilot got instead of resources and is no lack of them: words of its reason, their meaning, the way out."""
 
+OUT_OF_REACH = re.compile(
+    r"connection to the server \S+ was refused|connection refused|network is unreachable|no route to host|timed out|"
+    r"temporary failure in name resolution|failed to run setup commands on an instance",
+    re.IGNORECASE,
+)
+"""Words of errors that have no type of their own: a machine or an API could not be reached, and may be later."""
+
 LONGEST_REASON = 1000
 """Characters: the log below it has the rest."""
 
@@ -184,9 +191,12 @@ def _exit_code_of(error: BaseException) -> ExitCode:
     if _is_disk_full(error):
         return ExitCode.DEPLOYMENT_WRONG
     exit_code = next((code for kinds, code in EXIT_CODES if isinstance(error, kinds)), ExitCode.INTERNAL_ERROR)
-    if exit_code in {ExitCode.REQUEST_WRONG, ExitCode.INTERNAL_ERROR}:
-        # SkyPilot calls a wrong value what it could not reach, too.
-        return ExitCode.TRY_AGAIN if any(isinstance(link, NETWORK_ERRORS) for link in _chain(error)) else exit_code
+    # SkyPilot calls a wrong value what it could not reach, too.
+    may_be_lost = exit_code in {ExitCode.REQUEST_WRONG, ExitCode.INTERNAL_ERROR}
+    if may_be_lost and any(isinstance(link, NETWORK_ERRORS) for link in _chain(error)):
+        return ExitCode.TRY_AGAIN
+    if exit_code is ExitCode.INTERNAL_ERROR and OUT_OF_REACH.search(str(error)):
+        return ExitCode.TRY_AGAIN
     return exit_code
 
 
