@@ -35,6 +35,7 @@ class Ledger:
         self._kubectl = kubectl
 
     def start(self) -> None:
+        self.stop()
         labels = {"app": NAME}
         image = read_env_file(BUILD / "images.env")["SKYPILOT_IMAGE"]
         container = {
