@@ -10,7 +10,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from local_airflow import BUILD, read_env_file
+from local_airflow import BUILD, ROOT, read_env_file
 
 if TYPE_CHECKING:
     from local_airflow import Kubectl
@@ -25,9 +25,11 @@ CONFIG = {
 START = """
 mkdir -p ~/.sky
 printf '%s' "$CONFIG" > ~/.sky/config.yaml
+printf '%s' "$PATCH" > /tmp/patch
+sh /tmp/patch "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 hash='import os; from passlib.hash import sha512_crypt; print(sha512_crypt.hash(os.environ["ADMIN_PASSWORD"]))'
 export SKYPILOT_INITIAL_BASIC_AUTH="admin:$(python -c "$hash")"
-unset ADMIN_PASSWORD CONFIG SKYPILOT_DISABLE_LOCAL_API_SERVER
+unset ADMIN_PASSWORD CONFIG PATCH SKYPILOT_DISABLE_LOCAL_API_SERVER
 exec python -m sky.server.server --host 0.0.0.0
 """
 MAKE_TOKEN = """
@@ -111,6 +113,8 @@ class ApiServer:
         """Return the pod."""
         env = {
             "CONFIG": yaml.safe_dump(CONFIG),
+            # Its controller of managed jobs wants the internet otherwise.
+            "PATCH": (ROOT / "images" / "skypilot-cluster" / "patch-network-check").read_text(),
             "ADMIN_PASSWORD": self._password,
             "ENABLE_BASIC_AUTH": "true",
             "ENABLE_SERVICE_ACCOUNTS": "true",

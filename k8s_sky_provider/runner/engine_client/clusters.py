@@ -38,7 +38,10 @@ class ClientClusters:
         """Wait until no launch or exec on a cluster is under way at the server: those of a lost pod go on there."""
         with server.explained_by_the_server():
             under_way = [
-                request for request in sdk.api_status(cluster_name=cluster_name) if request.name in SUBMISSIONS
+                request
+                for request in sdk.api_status(cluster_name=cluster_name)
+                # An older server tells of all requests.
+                if request.name in SUBMISSIONS and request.cluster_name == cluster_name
             ]
         for request in under_way:
             print(f"Request {request.request_id} ({request.name}) on cluster {cluster_name} is under way: awaiting it")

@@ -217,8 +217,14 @@ class TestClusters:
 
     def test_what_a_lost_pod_asked_for_is_awaited(self, modules: SimpleNamespace, sdk: MagicMock) -> None:
         sdk.api_status.return_value = [
-            SimpleNamespace(name=name, request_id=f"id of {name}")
-            for name in ("sky.launch", "sky.status", "sky.logs", "sky.exec")
+            SimpleNamespace(name=name, request_id=f"id of {name}", cluster_name=cluster)
+            for name, cluster in (
+                ("sky.launch", CLUSTER),
+                ("sky.launch", "other"),
+                ("sky.status", CLUSTER),
+                ("sky.logs", CLUSTER),
+                ("sky.exec", CLUSTER),
+            )
         ]
         sdk.stream_and_get.side_effect = ["result", ValueError("it failed")]
         modules.clusters.ClientClusters().await_submissions(CLUSTER)
