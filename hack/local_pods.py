@@ -28,7 +28,7 @@ URI = f"postgresql://postgres:a%2Fpass%40word@{POSTGRES}:5432/postgres"
 
 LABEL = "local-pods"
 
-REQUESTS = {"requests": {"cpu": "10m", "memory": "64Mi"}}
+REQUESTS = {"requests": {"cpu": "30m", "memory": "64Mi"}}
 """Little enough for 32 pods to start at once on 2 CPUs."""
 
 

@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner.failure import ActionFailedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 SECONDS_OF_A_DAY = 86400
 SECONDS_BETWEEN_TRIES = 1.0
+SECONDS_TO_SET_UP = 600.0
 
 
 class Store(Protocol):
@@ -55,11 +59,14 @@ def alone_at_first(store: Store, make_engine: Callable[[], Engine]) -> Engine:
 
     SkyPilot then makes its tables, under a lock of its own that nobody may wait for longer than 10 s, and that pods
     without a shared volume do not share.
+
+    :raises ActionFailedError: if that takes another pod too long
     """
     try:
         version = importlib.metadata.version("skypilot")
     except importlib.metadata.PackageNotFoundError:
         return make_engine()
+    waited = 0.0
     while store.read_note("setup", version) is None:
         if store.try_lock("setup", shared=False):
             try:
@@ -68,7 +75,12 @@ def alone_at_first(store: Store, make_engine: Callable[[], Engine]) -> Engine:
                 return engine
             finally:
                 store.unlock("setup")
+        if waited >= SECONDS_TO_SET_UP:
+            raise ActionFailedError(
+                ExitCode.TRY_AGAIN, f"another pod makes SkyPilot's tables, for more than {SECONDS_TO_SET_UP:g} s"
+            )
         time.sleep(SECONDS_BETWEEN_TRIES)
+        waited += SECONDS_BETWEEN_TRIES
     return make_engine()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -194,6 +195,18 @@ def test_32_pods_at_once(
         leaked=len(left),
         falsely_green=max(16 - ran, 0),
     )
+
+
+@pytest.mark.slow
+def test_notes_and_locks_in_a_real_database(in_database: dict[str, Any], kubectl: Kubectl) -> None:
+    pods = Pods(in_database)
+    pods.add(SkyStatusOperator)
+    (pod,) = pods.take()
+    program = Path(__file__).with_name("database_store.py").read_text()
+    pod["spec"]["containers"][0] |= {"command": ["python"], "args": ["-c", program.replace("$", "$$")]}
+    (ended,) = run_together(kubectl, [pod], SECONDS).values()
+    assert ended.log.splitlines()[-1] == "all is well", ended.log
+    assert "this task may not have been alone at work on demo" in ended.log
 
 
 WRONG_URIS = {

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import store as store_module
+from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.store import FileStore, alone_at_first
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
@@ -157,6 +159,15 @@ class TestFirstUse:
         monkeypatch.setattr(store, "try_lock", lambda *_, **__: False)
         monkeypatch.setattr(time, "sleep", lambda _: store.note("setup", "0.14.1", {}))
         assert alone_at_first(store, FakeEngine).calls == []  # type: ignore[attr-defined]  # it is the fake
+
+    def test_nobody_waits_for_ever(self, store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        waits: list[float] = []
+        monkeypatch.setattr(store, "try_lock", lambda *_, **__: False)
+        monkeypatch.setattr(time, "sleep", waits.append)
+        with pytest.raises(ActionFailedError, match="another pod makes SkyPilot's tables") as caught:
+            alone_at_first(store, FakeEngine)
+        assert caught.value.exit_code is ExitCode.TRY_AGAIN
+        assert sum(waits) == store_module.SECONDS_TO_SET_UP
 
     def test_one_that_fails_leaves_it_to_the_next(self, store: FileStore) -> None:
         def fail() -> FakeEngine:
