@@ -13,8 +13,10 @@ import asyncio
 import contextlib
 import datetime as dt
 import math
+import queue
 import re
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import ClientError, SocketTimeoutError
 from airflow.providers.cncf.kubernetes.utils.pod_manager import (
@@ -27,10 +29,11 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes_asyncio import client as async_client
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from kubernetes.client import models as k8s
     from pendulum import DateTime
+    from urllib3.response import HTTPResponse
 
 SECONDS_OF_SILENCE = 10
 """How long a connection may be silent before another one is made. The runner prints so slowly that no second log file
@@ -38,6 +41,15 @@ can be full by then (:data:`k8s_sky_provider.runner.output.BYTES_PER_SECOND`).""
 
 CONNECT_SECONDS = 30
 """How long it may take to connect to the Kubernetes API."""
+
+FEW_LINES = 50
+"""Up to how many lines that come together have a record each."""
+
+BATCH_SIZE = 16_000
+"""Characters from which on a record with many lines is full."""
+
+CHUNKS_AHEAD = 2000
+"""How many pieces of a log, mostly lines, a worker reads ahead of what it logs."""
 
 SECONDS_BETWEEN_READS = 1.0
 """How long to wait after a connection that had nothing new."""
@@ -53,6 +65,9 @@ POSITION_ANNOTATION = "k8s-sky/log-read-up-to"
 
 OVERLAP_SECONDS = 5
 """How much more is asked for: clocks differ, and KubernetesPodOperator reads on two seconds late after a timeout."""
+
+# A line of a level of its own, or a mark that folds the log.
+_STANDS_ALONE = re.compile(r"::|\s*\[?(?:DEBUG|WARN|ERROR|CRITICAL|FATAL)", re.IGNORECASE)
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[-+]\d\d:\d\d) ?(.*)", re.DOTALL)
 
@@ -121,22 +136,98 @@ def _tell_of_gap(new_lines: NewLines, log: Any) -> None:
         new_lines.gap = None
 
 
+class _Batch:
+    """Logs lines, and many of them at once where they come faster: a record costs a worker more than a line."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._size = 0
+        self._write: Callable[[], None] = lambda: None
+
+    def add(self, line: str, *, prefix: str, more: bool, log: Callable[[str], None]) -> None:
+        """Log a line now, or soon if there are more.
+
+        :param prefix: goes before each line but the first of a record
+        """
+        self._write = lambda: log(f"\n{prefix}".join(self._lines))
+        self._lines.append(line)
+        self._size += len(line)
+        if not more or self._size > BATCH_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Log what has been kept."""
+        if self._lines:
+            self._write()
+        self._lines, self._size = [], 0
+
+
+class _Ahead:
+    """A response that a thread reads ahead: :meth:`stream` yields at once what has come already."""
+
+    def __init__(self, response: HTTPResponse) -> None:
+        self._response = response
+        self._chunks: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=CHUNKS_AHEAD)
+
+    def stream(self, **options: Any) -> Iterator[bytes]:
+        """Yield what has come, as the response would in smaller pieces."""
+        threading.Thread(target=self._read, kwargs=options, name="pod-log", daemon=True).start()
+        while True:
+            last = self._chunks.get()
+            chunks = []
+            while isinstance(last, bytes):
+                chunks.append(last)
+                try:
+                    last = self._chunks.get_nowait()
+                except queue.Empty:
+                    break
+            if chunks:
+                yield b"".join(chunks)
+            if isinstance(last, BaseException):
+                raise last
+            if last is None:
+                return
+
+    def _read(self, **options: Any) -> None:
+        try:
+            for chunk in self._response.stream(**options):
+                self._chunks.put(chunk)
+        except BaseException as error:  # noqa: BLE001  # it is raised where the log is read
+            self._chunks.put(error)
+        else:
+            self._chunks.put(None)
+
+
 class _NewLinesConsumer(PodLogsConsumer):
     """KubernetesPodOperator's reader of a log, without the lines that have come before."""
 
     new_lines: NewLines
+    pod_manager: OncePodManager
 
     def __iter__(self) -> Generator[bytes, None, None]:
         self.new_lines.start()
-        for line in super().__iter__():
-            if not line.endswith(b"\n") and self.pod_manager.container_is_running(self.pod, self.container_name):
-                # Cut off; it comes again as a whole.
-                return
-            # What comes after the last line is empty.
-            is_new = line and self.new_lines.split(line.decode(errors="replace"))[0]
-            _tell_of_gap(self.new_lines, self.pod_manager.log)
-            if is_new:
-                yield line
+        try:
+            for line in super().__iter__():
+                if not line.endswith(b"\n") and self.pod_manager.container_is_running(self.pod, self.container_name):
+                    # Cut off; it comes again as a whole.
+                    return
+                # What comes after the last line is empty.
+                is_new = line and self.new_lines.split(line.decode(errors="replace"))[0]
+                _tell_of_gap(self.new_lines, self.pod_manager.log)
+                if is_new:
+                    yield line
+        finally:
+            self.pod_manager.has_more_lines = False
+
+    def _extract_log_items(  # type: ignore[override]  # a static method there, that is called on the instance
+        self, incomplete_log_item: list[bytes], log_items: list[bytes]
+    ) -> Iterator[bytes]:
+        """Yield the lines of a chunk; if they are many, the last ones alone are logged at once."""
+        items = super()._extract_log_items(incomplete_log_item, log_items)
+        last = len(log_items) - 2
+        for number, item in enumerate(items):
+            self.pod_manager.has_more_lines = last > FEW_LINES and number < last
+            yield item
 
 
 class OncePodManager(PodManager):
@@ -144,7 +235,9 @@ class OncePodManager(PodManager):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.has_more_lines = False
         self._new_lines: dict[tuple[str, str], NewLines] = {}
+        self._batch = _Batch()
 
     def read_pod_logs(
         self,
@@ -166,7 +259,7 @@ class OncePodManager(PodManager):
         if not timestamps:
             return logs
         consumer = _NewLinesConsumer(
-            response=logs.response,
+            response=cast("HTTPResponse", _Ahead(logs.response)),
             pod=pod,
             pod_manager=self,
             container_name=container_name,
@@ -174,6 +267,28 @@ class OncePodManager(PodManager):
         )
         consumer.new_lines = self._new_lines.setdefault((pod.metadata.uid, container_name), NewLines())
         return consumer
+
+    def _log_message(
+        self,
+        message: str,
+        container_name: str,
+        container_name_log_prefix_enabled: bool,
+        log_formatter: Callable[[str, str], str] | None,
+    ) -> None:
+        """Log a line as KubernetesPodOperator does, but many at once where they come so fast."""
+
+        def log(text: str) -> None:
+            super(OncePodManager, self)._log_message(
+                text, container_name, container_name_log_prefix_enabled, log_formatter
+            )
+
+        if log_formatter or _STANDS_ALONE.match(message):
+            self._batch.flush()
+            log(message)
+            return
+        # KubernetesPodOperator puts it before the first one.
+        prefix = f"[{container_name}] " if container_name_log_prefix_enabled else ""
+        self._batch.add(message, prefix=prefix, more=self.has_more_lines, log=log)
 
     def create_pod(self, pod: k8s.V1Pod) -> k8s.V1Pod:
         """Create a pod; one that is there already was made by a request whose answer was lost."""
@@ -204,6 +319,7 @@ class OnceAsyncPodManager(AsyncPodManager):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.new_lines = NewLines()
+        self._batch = _Batch()
 
     def resume(self, since: str | None) -> None:
         """Take all lines up to a timestamp of :attr:`NewLines.last` as known."""
@@ -290,8 +406,15 @@ class OnceAsyncPodManager(AsyncPodManager):
         return self.new_lines.last != before
 
     def _log_new(self, lines: list[bytes], container_name: str) -> None:
+        prefix = f"[{container_name}] "
         for line in lines:
             is_new, text = self.new_lines.split(line.decode(errors="replace"))
             _tell_of_gap(self.new_lines, self.log)
             if is_new and text.strip():
-                self.log.info("[%s] %s", container_name, text)
+                self._batch.add(
+                    text,
+                    prefix=prefix,
+                    more=len(lines) > FEW_LINES,
+                    log=lambda text: self.log.info("%s%s", prefix, text),
+                )
+        self._batch.flush()

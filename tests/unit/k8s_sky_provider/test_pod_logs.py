@@ -255,6 +255,23 @@ def test_a_line_that_was_cut_off_while_the_container_runs_comes_again(capsys: py
     assert logged(capsys) == TEXTS
 
 
+MANY = [f"{SECOND}1.{number:09d}Z {'ERROR: ' if number == 500 else ''}line {number}" for number in range(1000)]
+
+
+@pytest.mark.parametrize("where", ["worker", "triggerer"])
+def test_lines_that_come_fast_have_few_records_and_are_as_ever(
+    where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("unit.k8s_sky_provider.test_pod_logs.LINES", MANY)
+    if where == "worker":
+        OncePodManager(kube_client=FakeLog()).fetch_container_logs(POD, "base", follow=True)
+    else:
+        asyncio.run(follow(FakeApi(lines=len(MANY))))
+    printed = [line for line in capsys.readouterr().out.splitlines() if "line " in line]
+    assert [re.sub(r".*\[base\] | +\[k8s_sky.*", "", line) for line in printed] == [line[31:] for line in MANY]
+    assert len([line for line in printed if line.startswith("20")]) < 20, "those are records"
+
+
 def test_the_trigger_is_kubernetes_pod_trigger_with_another_name() -> None:
     moment = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     trigger = KubernetesPodTrigger("pod", "ns", moment, "base", logging_interval=10)
