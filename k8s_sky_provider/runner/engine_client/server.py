@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import contextvars
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def check_server() -> None:
     """
     url = common.redact_url_password(common.get_server_url())
     with explained_by_the_server():
-        info = common.get_api_server_status()
+        info = _over_breaks(lambda _: _health(url))
         if info.status is common.ApiServerStatus.VERSION_MISMATCH:
             raise ActionFailedError(
                 ExitCode.DEPLOYMENT_WRONG,
@@ -62,9 +63,14 @@ def check_server() -> None:
             )
         if info.status is common.ApiServerStatus.NEEDS_AUTH or (info.basic_auth_enabled and info.user is None):
             raise refused()
-        if info.status is not common.ApiServerStatus.HEALTHY:
-            raise exceptions.ApiServerConnectionError(url)
     print(f"SkyPilot API server at {url}, version {info.version}; this is SkyPilot {sky.__version__}")
+
+
+def _health(url: str) -> common.ApiServerInfo:
+    info = common.get_api_server_status()
+    if info.status is common.ApiServerStatus.UNHEALTHY:
+        raise exceptions.ApiServerConnectionError(url)
+    return info
 
 
 def _version_of_the_server(info: common.ApiServerInfo) -> str:
@@ -129,7 +135,7 @@ def explained_by_the_server() -> Iterator[None]:
 def ask(make_request: Callable[[], str]) -> Any:
     """Make a request that changes nothing, and return what it results in."""
     with explained_by_the_server():
-        return sdk.get(make_request())
+        return _over_breaks(lambda _: sdk.get(make_request()))
 
 
 def order(make_request: Callable[[], str]) -> Any:
@@ -145,42 +151,54 @@ def order(make_request: Callable[[], str]) -> Any:
 def _make(make_request: Callable[[], str]) -> str:
     """Make a request in a thread: its id must be known, too, when this runner is told to stop right now."""
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+    # Only what is found out before the request is made may be tried again: it might have arrived.
+    make = functools.partial(_over_breaks, lambda _: make_request(), (exceptions.ApiServerConnectionError,))
     # The client keeps in its context what the server's version is.
-    future = pool.submit(contextvars.copy_context().run, make_request)
+    future = pool.submit(contextvars.copy_context().run, make)
     pool.shutdown(wait=False)
     try:
-        return future.result()
+        request_id: str = future.result()
     except KeyboardInterrupt:
         with contextlib.suppress(Exception):
             _cancel(future.result(SECONDS_TO_SUBMIT))
         raise
+    return request_id
 
 
 def wait_for(request_id: str) -> Any:
     """Print what the server says about a request and return what it results in, over breaks of the connection."""
-    failures = 0
-    while True:
+
+    def result(attempt: int) -> Any:
+        # What was printed once is not printed again.
+        return sdk.stream_and_get(request_id) if attempt == 0 else sdk.get(request_id)
+
+    with explained_by_the_server():
         try:
-            with explained_by_the_server():
-                try:
-                    # What was printed once is not printed again.
-                    return sdk.stream_and_get(request_id) if failures == 0 else sdk.get(request_id)
-                except OUT_OF_REACH as error:
-                    failures += 1
-                    if failures == ATTEMPTS_TO_REACH or _status(error) not in {None, *range(500, 600)}:
-                        raise
-                    print(f"The SkyPilot API server is out of reach, trying again: {error}")
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
-                except (exceptions.ClientError, RuntimeError) as error:
-                    if not _is_forgotten(error):
-                        raise
-                    raise ActionFailedError(
-                        ExitCode.TRY_AGAIN,
-                        f"the SkyPilot API server has forgotten request {request_id}: it was started again meanwhile",
-                    ) from error
+            return _over_breaks(result)
         except KeyboardInterrupt:
             _cancel(request_id)
             raise
+        except (exceptions.ClientError, RuntimeError) as error:
+            if not _is_forgotten(error):
+                raise
+            raise ActionFailedError(
+                ExitCode.TRY_AGAIN,
+                f"the SkyPilot API server has forgotten request {request_id}: it was started again meanwhile",
+            ) from error
+
+
+def _over_breaks(call: Callable[[int], Any], breaks: tuple[type[Exception], ...] = OUT_OF_REACH) -> Any:
+    """Call until the server is in reach; the argument is how often it was not."""
+    failures = 0
+    while True:
+        try:
+            return call(failures)
+        except breaks as error:
+            failures += 1
+            if failures == ATTEMPTS_TO_REACH or _status(error) not in {None, *range(500, 600)}:
+                raise
+            print(f"The SkyPilot API server is out of reach, trying again: {' '.join(str(error).split())}")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def _status(error: BaseException) -> int | None:

@@ -190,6 +190,20 @@ class TestRequests:
         assert failure.value.exit_code is ExitCode.TRY_AGAIN
         assert sdk.stream_and_get.call_count + sdk.get.call_count == server.ATTEMPTS_TO_REACH
 
+    def test_a_server_that_is_busy_is_asked_again(self, modules: SimpleNamespace, server: Any, sdk: MagicMock) -> None:
+        del sdk
+        busy = modules.exceptions.ApiServerConnectionError("busy")
+        assert server.ask(MagicMock(side_effect=[busy, "request"])) == "request"
+        assert server.order(MagicMock(side_effect=[busy, "request"])) == "request"
+
+    def test_a_request_that_may_have_arrived_is_not_made_again(self, server: Any, sdk: MagicMock) -> None:
+        del sdk
+        make_request = MagicMock(side_effect=requests.exceptions.ReadTimeout("late"))
+        with pytest.raises(ActionFailedError) as failure:
+            server.order(make_request)
+        assert failure.value.exit_code is ExitCode.TRY_AGAIN
+        make_request.assert_called_once_with()
+
     def test_a_refusal_is_not_asked_again(self, server: Any, sdk: MagicMock) -> None:
         sdk.stream_and_get.side_effect = http_error(401)
         with pytest.raises(ActionFailedError) as failure:
