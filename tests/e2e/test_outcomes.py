@@ -75,7 +75,7 @@ OUTCOMES = (
         exit_code=None,
         first_line=("The pod ran out of memory; raise container_resources",),
         tries=2,
-        fault=("the operator's pod runs out of memory", "while SkyPilot is loaded"),
+        fault=("the operator's pod runs out of memory", "before its runner can say so"),
     ),
     Outcome(
         task_id="volume_full",

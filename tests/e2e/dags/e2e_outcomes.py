@@ -93,7 +93,12 @@ with DAG(
     launch("no_credentials", {"resources": {"infra": "aws"}})
     launch("no_rights", {}, service_account_name="e2e-viewer")
     SkyStatusOperator(task_id="quota", priority_class_name="e2e-no-quota")
-    SkyStatusOperator(task_id="out_of_memory", container_resources=limits(memory="60Mi"))
+    SkyStatusOperator(
+        task_id="out_of_memory",
+        # At once, where a limit that is only just too low takes minutes.
+        cmds=["tini", "--", "python", "-c", "len(b'1' * 500_000_000)"],
+        container_resources=limits(memory="128Mi"),
+    )
     SkyStatusOperator(task_id="volume_full", cmds=[*RUNNER, f"{SMALL_HOME}fill; {RUN}", "--"])
 
 with DAG(
