@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from local_airflow import BUILD, ROOT, read_env_file
-from local_pods import EndedPod, create, pod_of, postgres, run_together, settings, volume, wait_for
+from local_pods import LABEL, EndedPod, create, pod_of, postgres, run_together, settings, volume, wait_for
 
 from k8s_sky_provider.operators import (
     SkyAutostopOperator,
@@ -35,6 +35,15 @@ FIRST, SECOND = f"{DEPLOYMENT}-1", f"{DEPLOYMENT}-2"
 SECONDS = 900
 IN_DATABASE = {"state_mode": "database", "volume_claim": None}
 SMALL = {"infra": "kubernetes", "cpus": "0.2+", "memory": "0.5+"}
+
+
+@pytest.fixture(autouse=True)
+def clusters_gone(kubectl: Kubectl) -> Iterator[None]:
+    """Take away what a test that fails leaves behind: the state that knows of it goes, too."""
+    yield
+    for name in (FIRST, SECOND):
+        kubectl("delete", "pods,services", "-l", f"skypilot-cluster={name}-{DEPLOYMENT}", "--ignore-not-found")
+    kubectl("delete", "pods", "-l", f"{LABEL}=true", "--ignore-not-found", "--now")
 
 
 @pytest.fixture
@@ -164,7 +173,7 @@ def test_32_pods_at_once(
     pods.add(SkyExecOperator, times=16, cluster_name=FIRST, sky_task_yaml=task(f"{key}/exec"))
     pods.add(SkyStatusOperator, times=12)
     pods.add(SkyQueueOperator, times=3, cluster_name=FIRST)
-    pods.add(SkyAutostopOperator, cluster_name=FIRST, idle_minutes_to_autostop=30, down=True)
+    pods.add(SkyAutostopOperator, cluster_name=FIRST, idle_minutes=30, down=True)
     ended = run_together(kubectl, pods.take(), SECONDS)
     lost += count_failures(ended)
     wrong += [

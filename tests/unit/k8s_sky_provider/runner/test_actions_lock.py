@@ -125,6 +125,16 @@ def test_a_launch_that_fails_takes_down_what_it_made_before_another_can_use_it(
     assert changes(engine) == ["lock cluster demo", "launch demo", "down demo", "unlock cluster demo"]
 
 
+def test_a_cluster_that_is_taken_over_meanwhile_is_not_reaped(
+    store: SharedStore, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = dataclasses.replace(OWNER, run_id="newer")
+    monkeypatch.setattr(time, "sleep", lambda _: store.note("owners", "demo", dataclasses.asdict(newer)))
+    store.busy = 1
+    assert ACTIONS["reap"](start(store, "reap")).return_value == []
+    assert engine.clusters == {"demo"}
+
+
 @pytest.mark.parametrize("action", ["down", "stop"])
 def test_several_clusters_are_taken_one_after_the_other(action: str, store: SharedStore, engine: FakeEngine) -> None:
     engine.clusters = {"demo-1", "demo-2"}
