@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import datetime as dt
 import math
-import queue
 import re
 import threading
 from typing import TYPE_CHECKING, Any, cast
@@ -48,8 +47,8 @@ FEW_LINES = 50
 BATCH_SIZE = 16_000
 """Characters from which on a record with many lines is full."""
 
-CHUNKS_AHEAD = 2000
-"""How many pieces of a log, mostly lines, a worker reads ahead of what it logs."""
+BYTES_AHEAD = 256 * 1024
+"""How much of a log a worker reads ahead of what it logs."""
 
 SECONDS_BETWEEN_READS = 1.0
 """How long to wait after a connection that had nothing new."""
@@ -167,35 +166,37 @@ class _Ahead:
 
     def __init__(self, response: HTTPResponse) -> None:
         self._response = response
-        self._chunks: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=CHUNKS_AHEAD)
+        self._changed = threading.Condition()
+        self._come = bytearray()
+        self._error: BaseException | None = None
+        self._is_over = False
 
     def stream(self, **options: Any) -> Iterator[bytes]:
         """Yield what has come, as the response would in smaller pieces."""
         threading.Thread(target=self._read, kwargs=options, name="pod-log", daemon=True).start()
         while True:
-            last = self._chunks.get()
-            chunks = []
-            while isinstance(last, bytes):
-                chunks.append(last)
-                try:
-                    last = self._chunks.get_nowait()
-                except queue.Empty:
-                    break
-            if chunks:
-                yield b"".join(chunks)
-            if isinstance(last, BaseException):
-                raise last
-            if last is None:
-                return
+            with self._changed:
+                self._changed.wait_for(lambda: self._come or self._is_over)
+                chunk, self._come = bytes(self._come), bytearray()
+                self._changed.notify_all()
+            if not chunk:
+                break
+            yield chunk
+        if self._error:
+            raise self._error
 
     def _read(self, **options: Any) -> None:
         try:
             for chunk in self._response.stream(**options):
-                self._chunks.put(chunk)
+                with self._changed:
+                    self._changed.wait_for(lambda: len(self._come) < BYTES_AHEAD)
+                    self._come += chunk
+                    self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001  # it is raised where the log is read
-            self._chunks.put(error)
-        else:
-            self._chunks.put(None)
+            self._error = error
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
 
 
 class _NewLinesConsumer(PodLogsConsumer):

@@ -16,11 +16,11 @@ LONGEST_LINE = 16_000
 SECONDS_BETWEEN_STATES = 60.0
 """How often the state of a progress bar is shown: it is one line that has no end for hours."""
 
-BYTES_PER_SECOND = 512 * 1024
+BYTES_PER_SECOND = 256 * 1024
 """How fast output may come for long. Kubernetes starts a new log file after 10 MiB (containerLogMaxSize) and gives
 nobody the older ones, so whoever reads must not be a whole file behind, not even after a break."""
 
-BURST = 4 * 1024 * 1024
+BURST = 2 * 1024 * 1024
 """Bytes that may come at once."""
 
 _CHUNK = 64 * 1024

@@ -17,19 +17,18 @@ import glob, json, os, re, sys
 dag_id, run_id, task_id = sys.argv[1:]
 directory = f"/opt/airflow/logs/dag_id={dag_id}/run_id={run_id}/task_id={task_id}"
 paths = glob.glob(f"{directory}/attempt=*")
-number = re.compile(r'"event":\s*"\[base\] .*?number (\d+) ')
+number = re.compile(r"\[base\] (?:\(\S+ \S+\) )?number (\d+) ")
 counts, last, in_order, other = {}, -1, True, []
 # The triggerer's come before the worker's: that reads what is left.
 for path in sorted(paths, key=lambda path: ".trigger." not in path):
     for line in open(path, errors="replace"):
-        found = number.search(line)
-        if found is None:
+        found = number.findall(line)
+        if not found:
             other.append(line[:400])
-            continue
-        this = int(found[1])
-        counts[this] = counts.get(this, 0) + 1
-        in_order = in_order and this > last
-        last = this
+        for this in map(int, found):
+            counts[this] = counts.get(this, 0) + 1
+            in_order = in_order and this > last
+            last = this
 print(json.dumps({
     "files": len(paths),
     "different": len(counts),

@@ -52,14 +52,19 @@ def test_each_of_many_lines_comes_once_and_in_order(printed: dict[str, NumberedL
     assert counted.in_order
 
 
+@pytest.fixture(scope="module")
+def printed_100_mb(airflow: LocalAirflow, kubectl: Kubectl) -> dict[str, NumberedLines]:
+    """Run both modes side by side: as much as ten log files of Kubernetes' usual 10 MiB."""
+    runs = {mode: airflow.trigger(f"e2e_long_task{mode}", {"lines": 1_000_000}) for mode in ("", "_deferred")}
+    return {mode: finish(airflow, kubectl, f"e2e_long_task{mode}", run_id, 1500) for mode, run_id in runs.items()}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_100_mb_come_whole_over_the_rotation_of_the_log(
-    airflow: LocalAirflow, kubectl: Kubectl, faults: FaultTable, mode: str
+    printed_100_mb: dict[str, NumberedLines], faults: FaultTable, mode: str
 ) -> None:
-    """As much as ten log files of Kubernetes' usual 10 MiB."""
-    run_id = airflow.trigger(f"e2e_long_task{mode}", {"lines": 1_000_000})
-    counted = finish(airflow, kubectl, f"e2e_long_task{mode}", run_id, 1200)
+    counted = printed_100_mb[mode]
     faults.record(
         "the log is rotated by Kubernetes",
         f"while 100 MB are printed, {words(mode)}",
