@@ -141,6 +141,7 @@ def postgres(kubectl: Kubectl) -> Iterator[str]:
         "env": [{"name": "PGDATA", "value": "/data/main"}, {"name": "POSTGRES_PASSWORD", "value": PASSWORD}],
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
     }
     objects = [
         {"kind": "Secret", "metadata": {"name": POSTGRES}, "stringData": {"uri": URI}},
@@ -162,7 +163,7 @@ def postgres(kubectl: Kubectl) -> Iterator[str]:
     items = [{"apiVersion": "v1", **item} for item in objects]
     kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     try:
-        kubectl("wait", "--for=condition=Ready", f"pod/{POSTGRES}", "--timeout=180s")
+        kubectl("wait", "--for=condition=Ready", f"pod/{POSTGRES}", "--timeout=300s")
         yield f"{POSTGRES}/uri"
     finally:
         kubectl("delete", f"pod/{POSTGRES}", f"service/{POSTGRES}", f"secret/{POSTGRES}", "--ignore-not-found")
