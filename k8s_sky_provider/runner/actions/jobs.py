@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode, TaskOverrides
+from k8s_sky_provider.runner.actions import once
 from k8s_sky_provider.runner.actions.lock import using_controller
 from k8s_sky_provider.runner.actions.run import Outcome, listing
 from k8s_sky_provider.runner.failure import ActionFailedError
@@ -42,27 +43,27 @@ def jobs_launch(run: Run) -> Outcome:
     job_ids: list[int] = []
     own_name = bool(arguments["name_is_of_task_instance"])
     run.undo = functools.partial(_undo, run, job_ids, name if own_name else None)
-    if own_name and run.request.owner.try_number > 1:
-        job_ids += _under_way(run, name)
+    ended = once.earlier_outcome(run)
+    if ended is not None:
+        return ended
+    submitted = once.earlier_submission(run, name, wanted)
+    if submitted is None and own_name and run.request.owner.try_number > 1:
+        submitted = _under_way(run, name)
+    job_ids += submitted or []
     if len(job_ids) == wanted:
-        print(f"Managed job {_list(job_ids)} of an earlier try is under way: following it")
+        print(f"Managed job {_list(job_ids)} is this task's own; taking it up")
     else:
         with using_controller(run, "jobs"):
+            once.note_submission(run, None)
             job_ids[:] = run.engine.launch_managed_job(job, pool=arguments["pool"], num_jobs=arguments["num_jobs"])
+        once.note_submission(run, job_ids)
     run.job_id = job_ids[0]
     value = job_ids if arguments["num_jobs"] is not None else job_ids[0]
     if not arguments["wait"]:
         return Outcome(return_value=value)
-    outcomes = [_follow(run, job_id) for job_id in job_ids]
-    failed = [outcome for outcome in outcomes if outcome.exit_code != ExitCode.OK]
-    if not failed:
-        return Outcome(return_value=value, job_status="SUCCEEDED")
-    return Outcome(
-        return_value=value,
-        exit_code=failed[0].exit_code,
-        reason="; ".join(outcome.reason for outcome in failed),
-        job_status=failed[0].job_status,
-    )
+    outcome = _outcome_of(value, [_follow(run, job_id) for job_id in job_ids])
+    once.note_outcome(run, outcome)
+    return outcome
 
 
 def jobs_cancel(run: Run) -> Outcome:
@@ -130,6 +131,18 @@ def _follow(run: Run, job_id: int, *, tail: int | None = None) -> Outcome:
         exit_code=EXIT_CODES.get(row["status"], ExitCode.JOB_FAILED),
         reason=f"Managed job {job_id}{task} ended as {row['status']}{why}",
         job_status=row["status"],
+    )
+
+
+def _outcome_of(value: JsonValue, outcomes: list[Outcome]) -> Outcome:
+    failed = [outcome for outcome in outcomes if outcome.exit_code != ExitCode.OK]
+    if not failed:
+        return Outcome(return_value=value, job_status="SUCCEEDED")
+    return Outcome(
+        return_value=value,
+        exit_code=failed[0].exit_code,
+        reason="; ".join(outcome.reason for outcome in failed),
+        job_status=failed[0].job_status,
     )
 
 

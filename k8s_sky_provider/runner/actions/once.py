@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import time
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 UNSUCCESSFUL = {"FAILED", "FAILED_SETUP", "FAILED_DRIVER", "CANCELLED"}
 """Statuses of jobs that a later try begins anew."""
+
+SECONDS_OF_CLOCKS = 5
+"""How far the clocks of a pod and of a controller may be apart."""
 
 
 def job_suffix(owner: Owner) -> str:
@@ -76,6 +80,40 @@ def earlier_outcome(run: Run) -> Outcome | None:
     run.job_id = noted["job_id"]
     print(f"Job {run.job_id} of this task has ended already; taking its outcome")
     return outcome
+
+
+def note_submission(run: Run, job_ids: list[int] | None) -> None:
+    """Note that managed jobs are about to be submitted or, with their ids, that they have been.
+
+    :param job_ids: the jobs, None while they have no ids
+    """
+    noted = {"try_number": run.request.owner.try_number, "at": int(time.time()), "job_ids": job_ids}
+    run.store.note("submissions", _mark(run.request.owner), noted)
+
+
+def earlier_submission(run: Run, job_name: str, wanted: int) -> list[int] | None:
+    """Return the managed jobs that this task instance has submitted, if they are to be followed.
+
+    Those are jobs that run or succeeded, and of this very try also ones that failed.
+
+    :param job_name: the jobs' name, by which those are found whose ids were never heard of
+    :param wanted: how many there are to be
+    :return: their ids, none if they are to be submitted, None if nothing is noted
+    """
+    noted = run.store.read_note("submissions", _mark(run.request.owner))
+    if noted is None:
+        return None
+    rows = [
+        row
+        for row in run.engine.managed_jobs(job_ids=noted["job_ids"])
+        if noted["job_ids"]
+        or (row["job_name"] == job_name and (row["submitted_at"] or noted["at"]) >= noted["at"] - SECONDS_OF_CLOCKS)
+    ]
+    job_ids = sorted({int(row["job_id"]) for row in rows})[-wanted:]
+    statuses = {row["status"] for row in rows if row["job_id"] in job_ids}
+    is_this_try = noted["try_number"] == run.request.owner.try_number
+    has_failed = any(status.startswith("FAILED") or status in {"CANCELLED", "CANCELLING"} for status in statuses)
+    return job_ids if len(job_ids) == wanted and (is_this_try or not has_failed) else []
 
 
 def _mark(owner: Owner) -> str:

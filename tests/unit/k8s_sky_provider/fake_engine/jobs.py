@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from unit.k8s_sky_provider.fake_engine.recorder import Recorder
@@ -31,6 +32,7 @@ class FakeManagedJobs(Recorder):
                 "job_name": name,
                 "task_name": name,
                 "status": status,
+                "submitted_at": time.time(),
                 "pool": None,
                 "is_primary_in_job_group": None,
                 "failure_reason": None,

@@ -145,6 +145,43 @@ class TestLaunch:
         assert do(home, engine, "jobs_launch", try_number=2).return_value == 4
         assert engine.calls == ["load_job", "managed_jobs", "follow_managed_job 4"]
 
+    @pytest.mark.parametrize("own_name", [True, False])
+    @pytest.mark.parametrize("lost_in", ["launch_managed_job", "follow_managed_job"])
+    @pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED"])
+    def test_tried_again_after_its_pod_was_lost_follows_its_job_even_if_that_has_ended(
+        self, status: str, lost_in: str, own_name: bool, home: Path
+    ) -> None:
+        engine = FakeEngine()
+        engine.add_job(1, submitted_at=time.time() - 3600)
+        engine.told_to_stop_in = lost_in
+        with pytest.raises(CancelledActionError):
+            do(home, engine, "jobs_launch", name_is_of_task_instance=own_name)
+        engine.told_to_stop_in = None
+        engine.job_rows[-1]["status"] = status
+        engine.calls.clear()
+        outcome = do(home, engine, "jobs_launch", try_number=2, name_is_of_task_instance=own_name)
+        assert (outcome.exit_code, outcome.return_value) == (ExitCode.OK, 2)
+        assert engine.calls == ["load_job", "managed_jobs", "follow_managed_job 2"]
+
+    @pytest.mark.parametrize("status", ["FAILED", "FAILED_CONTROLLER", "CANCELLED", "CANCELLING"])
+    def test_tried_again_after_its_job_failed_starts_a_new_one(self, status: str, home: Path) -> None:
+        engine = FakeEngine()
+        engine.told_to_stop_in = "follow_managed_job"
+        with pytest.raises(CancelledActionError):
+            do(home, engine, "jobs_launch")
+        engine.told_to_stop_in = None
+        engine.job_rows[-1]["status"] = status
+        assert do(home, engine, "jobs_launch", try_number=2).return_value == 2
+
+    def test_started_again_in_the_same_try_takes_the_outcome_that_is_noted(self, home: Path) -> None:
+        engine = FakeEngine()
+        engine.managed_job_ends_as = ["FAILED"]
+        assert do(home, engine, "jobs_launch").exit_code == ExitCode.JOB_FAILED
+        engine.calls.clear()
+        assert do(home, engine, "jobs_launch").exit_code == ExitCode.JOB_FAILED
+        assert engine.calls == ["load_job"]
+        assert do(home, engine, "jobs_launch", try_number=2).return_value == 2
+
     @pytest.mark.parametrize(
         ("status", "own_name", "try_number"),
         [("FAILED", True, 2), ("CANCELLING", True, 2), ("RUNNING", False, 2), ("RUNNING", True, 1)],
