@@ -135,9 +135,10 @@ def secret_values(directory: Path = Path(SECRETS_DIRECTORY)) -> frozenset[str]:
 
 
 def _passwords(line: str) -> set[str]:
-    """Return the password of a URI, as it is written there and as it is."""
+    """Return the password of a URI, as it is written there, as it is, and as SQLAlchemy writes it."""
     _, has_password, password = line.partition("://")[2].rpartition("@")[0].partition(":")
-    return {password, urllib.parse.unquote(password)} if has_password else set()
+    plain = urllib.parse.unquote(password)
+    return {password, plain, urllib.parse.quote(plain, safe=" +")} if has_password else set()
 
 
 def values_in_secret_file(path: JsonValue) -> frozenset[str]:

@@ -213,9 +213,9 @@ class TestSecretValues:
 
     def test_the_password_of_a_uri_is_one_however_it_is_written(self, tmp_path: Path) -> None:
         (tmp_path / "sky-database").mkdir()
-        uri = "postgresql://sky:pass%40word@db/sky"
+        uri = "postgresql://sky:pass!%40word@db/sky"
         (tmp_path / "sky-database" / "uri").write_text(uri)
-        assert state.secret_values(tmp_path) == {uri, "pass%40word", "pass@word"}
+        assert state.secret_values(tmp_path) == {uri, "pass!%40word", "pass!@word", "pass%21%40word"}
 
     def test_short_ones_would_blank_out_ordinary_words(self, tmp_path: Path) -> None:
         (tmp_path / "aws").mkdir()
