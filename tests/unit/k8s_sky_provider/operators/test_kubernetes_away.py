@@ -1,0 +1,55 @@
+"""What a task makes of a Kubernetes API that is away for too long, and of a request whose answer was lost."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from urllib3.exceptions import ProtocolError
+
+from k8s_sky_provider.exceptions import SkyTransientError
+from k8s_sky_provider.operators import SkyStatusOperator
+from unit.k8s_sky_provider.fake_kubernetes import api_error
+from unit.k8s_sky_provider.operators.running import make_dag, run_task
+
+if TYPE_CHECKING:
+    from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
+
+pytestmark = pytest.mark.usefixtures("deployment")
+
+
+def make() -> SkyStatusOperator:
+    return SkyStatusOperator(task_id="task", dag=make_dag())
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+    del kubernetes  # its time does not pass at all
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+
+
+def test_a_task_says_that_the_api_is_away_and_leaves_its_pod_alone(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise ProtocolError("the API is away")
+
+    monkeypatch.setattr(kubernetes, "read_namespaced_pod", away)
+    with pytest.raises(SkyTransientError, match="the pod may run on: a retry goes on with it"):
+        run_task(make, kubernetes)
+    assert kubernetes.left_over
+
+
+def test_a_pod_whose_creation_was_not_answered_is_taken(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = kubernetes.create_namespaced_pod
+
+    def create_without_answer(**arguments: Any) -> None:
+        if not kubernetes.left_over:
+            create(**arguments)
+        raise api_error(409, "pods already exists", "Conflict")
+
+    monkeypatch.setattr(kubernetes, "create_namespaced_pod", create_without_answer)
+    assert run_task(make, kubernetes).xcom["result"]["exit_code"] == 0
