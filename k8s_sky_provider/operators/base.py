@@ -41,9 +41,9 @@ from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Credential, Workspace
 
 if TYPE_CHECKING:
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import PodOperatorHookProtocol
     from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
     from airflow.triggers.base import BaseTrigger
-    from kubernetes.client import CoreV1Api
     from pendulum import DateTime
 
 RUNNER_COMMAND = ["tini", "--", "python", "-m", "k8s_sky_provider.runner"]
@@ -192,10 +192,11 @@ class SkyBaseOperator(KubernetesPodOperator):
         super().defer(trigger=trigger, method_name=method_name, **kwargs)
 
     @cached_property
-    def client(self) -> CoreV1Api:
-        """Return the client of the Kubernetes API, that waits for it to come back."""
-        make_patient(self.hook.core_v1_client)
-        return super().client
+    def hook(self) -> PodOperatorHookProtocol:
+        """Return the hook of the Kubernetes API, that waits for it to come back."""
+        hook = super().hook
+        make_patient(hook.core_v1_client)
+        return hook
 
     @cached_property
     def pod_manager(self) -> OncePodManager:
@@ -294,6 +295,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         """
         under_way = sys.exc_info()[1]
         terminated = _terminated_state(remote_pod, self.base_container_name)
+        failed = "" if terminated or isinstance(under_way, (SkyPilotError, HTTPError)) else self._why_failed(pod)
         try:
             super().cleanup(pod, remote_pod, xcom_result=xcom_result, context=context)
         except AirflowSkipException:
@@ -303,7 +305,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         if self._killed:
             raise SkyCancelledError("The task was killed before it was done")
         if terminated is None:
-            self._raise_if_not_started(under_way)
+            self._raise_if_not_started(under_way, failed)
             return
         result = self._read_result(remote_pod, terminated)
         if context is not None:
@@ -449,7 +451,16 @@ class SkyBaseOperator(KubernetesPodOperator):
         reason = " ".join(filter(None, [remote_pod.status.reason, remote_pod.status.message])) or terminated.reason
         return SkyPodFailedError(f"The pod ended with exit code {terminated.exit_code} and no result: {reason}")
 
-    def _raise_if_not_started(self, under_way: BaseException | None) -> None:
+    def _why_failed(self, pod: k8s.V1Pod) -> str:
+        """Return what Kubernetes says of a pod that it has ended itself, for example by eviction."""
+        try:
+            status = self.client.read_namespaced_pod(pod.metadata.name, pod.metadata.namespace).status
+        except (ApiException, HTTPError):
+            return ""
+        said = [status.reason, status.message] if status.phase == "Failed" else []
+        return ": ".join(text for text in said if text)
+
+    def _raise_if_not_started(self, under_way: BaseException | None, failed: str) -> None:
         """Raise what it means that the container never ended; leave alone an error that says it already."""
         if isinstance(under_way, SkyPilotError) or (
             under_way is not None and not isinstance(under_way, (AirflowException, ApiException, HTTPError))
@@ -459,6 +470,8 @@ class SkyBaseOperator(KubernetesPodOperator):
             raise SkyTransientError(
                 f"The Kubernetes API is away, and the pod may run on: a retry goes on with it. {under_way}"
             ) from under_way
+        if failed:
+            raise SkyPodFailedError(f"The pod failed: {failed}") from under_way
         if isinstance(under_way, ApiException):
             gone = "The pod is gone, deleted or lost with its node: " if under_way.status == 404 else ""
             raise SkyPodFailedError(f"{gone}{api_message(under_way)}") from under_way

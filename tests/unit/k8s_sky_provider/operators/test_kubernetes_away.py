@@ -9,6 +9,7 @@ import pytest
 from urllib3.exceptions import ProtocolError
 
 from k8s_sky_provider.exceptions import SkyTransientError
+from k8s_sky_provider.kubernetes_api import Patience
 from k8s_sky_provider.operators import SkyStatusOperator
 from unit.k8s_sky_provider.fake_kubernetes import api_error
 from unit.k8s_sky_provider.operators.running import make_dag, run_task
@@ -53,3 +54,8 @@ def test_a_pod_whose_creation_was_not_answered_is_taken(
 
     monkeypatch.setattr(kubernetes, "create_namespaced_pod", create_without_answer)
     assert run_task(make, kubernetes).xcom["result"]["exit_code"] == 0
+
+
+def test_a_worker_is_patient_from_its_first_request(kubernetes: FakeKubernetes) -> None:
+    assert make().hook.core_v1_client is kubernetes
+    assert isinstance(kubernetes.api_client.rest_client.pool_manager.connection_pool_kw["retries"], Patience)
