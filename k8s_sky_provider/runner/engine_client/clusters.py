@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sky import exceptions
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 SUBMISSIONS = {"sky.launch", "sky.exec"}
 """Names of the requests that submit a job to a cluster."""
+
+
+NEWEST_REQUESTS = 50
+"""How many of a cluster's requests are looked at, to find one."""
 
 
 class ClientClusters:
@@ -64,6 +69,8 @@ class ClientClusters:
     ) -> int | None:
         """Bring a cluster up and submit the task (``sky.launch``)."""
         return _job_of(
+            task,
+            cluster_name,
             lambda: sdk.launch(
                 task,
                 cluster_name,
@@ -73,12 +80,12 @@ class ClientClusters:
                 resize=resize,
                 clone_disk_from=clone_disk_from,
                 dryrun=dryrun,
-            )
+            ),
         )
 
     def exec(self, task: sky.Task, cluster_name: str) -> int | None:
         """Submit a task to a cluster that is up (``sky.exec``)."""
-        return _job_of(lambda: sdk.exec(task, cluster_name))
+        return _job_of(task, cluster_name, lambda: sdk.exec(task, cluster_name))
 
     def start(
         self,
@@ -173,6 +180,15 @@ class ClientClusters:
         return [cost_row(report) for report in server.ask(lambda: sdk.cost_report(ALL_DAYS if days is None else days))]
 
 
-def _job_of(submit: Callable[[], str]) -> int | None:
-    job_id: int | None = server.order(submit)[0]
+def _job_of(task: sky.Task, cluster_name: str, submit: Callable[[], str]) -> int | None:
+    job_id: int | None = server.order(submit, lambda: _submission_of(task.name, cluster_name))[0]
     return job_id
+
+
+def _submission_of(job_name: str, cluster_name: str) -> str | None:
+    """Return the id of the request that has a job's unique name in it; the server shows that to its own user."""
+    named = re.compile(rf"{re.escape(job_name)}(?!\d)")
+    for request in sdk.api_status(all_status=True, limit=NEWEST_REQUESTS, cluster_name=cluster_name):
+        if request.name in SUBMISSIONS and named.search(str(request.request_body)):
+            return str(request.request_id)
+    return None

@@ -138,23 +138,37 @@ def ask(make_request: Callable[[], str]) -> Any:
         return _over_breaks(lambda _: sdk.get(make_request()))
 
 
-def order(make_request: Callable[[], str]) -> Any:
+def order(make_request: Callable[[], str], find_request: Callable[[], str | None] = lambda: None) -> Any:
     """Make a request that changes something, print what the server says on the way, and return what it results in.
 
     A runner that is told to stop meanwhile cancels the request: the server would go on with it.
+
+    :param find_request: looks for the request at the server when it is not known whether it arrived there
     """
     with explained_by_the_server():
-        request_id = _make(make_request)
+        request_id = _make(functools.partial(_make_or_find, make_request, find_request))
     return wait_for(request_id)
+
+
+def _make_or_find(make_request: Callable[[], str], find_request: Callable[[], str | None]) -> str:
+    try:
+        # Only what is found out before the request is made may be tried again.
+        request_id: str = _over_breaks(lambda _: make_request(), (exceptions.ApiServerConnectionError,))
+    except (requests.exceptions.Timeout, requests.exceptions.ConnectionError) as error:
+        print(f"The SkyPilot API server did not answer, looking whether it got the request: {error}")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        found: str | None = _over_breaks(lambda _: find_request())
+        if found is None:
+            raise
+        return found
+    return request_id
 
 
 def _make(make_request: Callable[[], str]) -> str:
     """Make a request in a thread: its id must be known, too, when this runner is told to stop right now."""
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=1)
-    # Only what is found out before the request is made may be tried again: it might have arrived.
-    make = functools.partial(_over_breaks, lambda _: make_request(), (exceptions.ApiServerConnectionError,))
     # The client keeps in its context what the server's version is.
-    future = pool.submit(contextvars.copy_context().run, make)
+    future = pool.submit(contextvars.copy_context().run, make_request)
     pool.shutdown(wait=False)
     try:
         request_id: str = future.result()

@@ -244,6 +244,25 @@ class TestClusters:
         modules.clusters.ClientClusters().await_submissions(CLUSTER)
         assert [call.args for call in sdk.stream_and_get.call_args_list] == [("id of sky.launch",), ("id of sky.exec",)]
 
+    @pytest.mark.parametrize("body", [None, '{"task": "name: train-12345678-1"}'], ids=["not found", "found"])
+    def test_a_launch_that_was_not_answered_is_looked_for(
+        self, modules: SimpleNamespace, sdk: MagicMock, body: str | None
+    ) -> None:
+        sdk.exec.side_effect = requests.exceptions.ReadTimeout("late")
+        sdk.stream_and_get.side_effect = lambda request: (7, request)
+        other = SimpleNamespace(name="sky.exec", request_id="other", request_body='{"task": "name: train-12345678-10"}')
+        own = SimpleNamespace(name="sky.exec", request_id="own", request_body=body)
+        sdk.api_status.return_value = [other, own]
+        task = SimpleNamespace(name="train-12345678-1")
+        if body is None:
+            with pytest.raises(ActionFailedError) as failure:
+                modules.clusters.ClientClusters().exec(task, CLUSTER)
+            assert failure.value.exit_code is ExitCode.TRY_AGAIN
+        else:
+            assert modules.clusters.ClientClusters().exec(task, CLUSTER) == 7
+            sdk.stream_and_get.assert_called_once_with("own")
+        assert sdk.exec.call_count == 1
+
     def follow(self, modules: SimpleNamespace, statuses: list[str]) -> tuple[str, list[str]]:
         """Follow a job whose log breaks off once, and which has these statuses when it is looked at."""
         seen: list[str] = []
