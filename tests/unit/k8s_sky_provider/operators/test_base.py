@@ -581,9 +581,12 @@ class TestFailure:
             run_task(lambda: make_launch(deferrable=deferrable), kubernetes)
         assert kubernetes.left_over == []
 
-    def test_a_pod_that_was_evicted_before_it_started_is_retried(self, kubernetes: FakeKubernetes) -> None:
-        kubernetes.life = lambda _: [evicted("The node had condition: [DiskPressure].")]
-        with pytest.raises(exceptions.SkyPodFailedError, match="failed before containers started"):
+    @pytest.mark.parametrize("before", [[], [running()]], ids=["before it started", "while it ran"])
+    def test_a_pod_that_was_evicted_says_why_and_is_retried(
+        self, before: list[k8s.V1PodStatus], kubernetes: FakeKubernetes
+    ) -> None:
+        kubernetes.life = lambda _: [*before, evicted("The node had condition: [DiskPressure].")]
+        with pytest.raises(exceptions.SkyPodFailedError, match=r"The pod failed: Evicted: .*\[DiskPressure\]\.$"):
             run_task(make_launch, kubernetes)
 
     def test_a_pod_that_somebody_deleted_is_retried(self, kubernetes: FakeKubernetes) -> None:
