@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 DEPLOYMENT = "e2e-concurrency"
 FIRST, SECOND = f"{DEPLOYMENT}-1", f"{DEPLOYMENT}-2"
-SECONDS = 900
+SECONDS = 1800
+"""Long enough for 2 busy processors: each exec takes the cluster several starts of Python."""
 IN_DATABASE = {"state_mode": "database", "volume_claim": None}
 SMALL = {"infra": "kubernetes", "cpus": "0.2+", "memory": "0.5+"}
 
