@@ -112,6 +112,12 @@ class NewLines:
         return True, found[4]
 
 
+def read_up_to(pod: k8s.V1Pod, known: Any) -> str | None:
+    """Return the timestamp up to which a pod's log has been read: the one that is known, or a later one noted on it."""
+    annotations: dict[str, str] = pod.metadata.annotations or {}
+    return max(str(known or ""), annotations.get(POSITION_ANNOTATION, "")) or None
+
+
 def seconds_since(stamp: str | dt.datetime | None) -> int | None:
     """Return how many seconds of log to ask for, to get all after a timestamp; None for all there is."""
     if not stamp:
@@ -335,7 +341,7 @@ class OnceAsyncPodManager(AsyncPodManager):
         """
         del container_name, since_time
         last = self.new_lines.last
-        if last and last != self.noted_position(pod):
+        if last and last != read_up_to(pod, None):
             try:
                 async with self._hook.get_conn() as connection:
                     await async_client.CoreV1Api(connection).patch_namespaced_pod(
@@ -346,12 +352,6 @@ class OnceAsyncPodManager(AsyncPodManager):
             except (ClientError, TimeoutError, OSError, async_client.ApiException) as error:
                 self.log.debug("It cannot be noted how far the log of pod %s is read: %s", pod.metadata.name, error)
         return last or None
-
-    @staticmethod
-    def noted_position(pod: k8s.V1Pod) -> str | None:
-        """Return how far the pod's log had been read when that was noted last."""
-        annotations: dict[str, str] = pod.metadata.annotations or {}
-        return annotations.get(POSITION_ANNOTATION)
 
     async def follow(self, pod: k8s.V1Pod, container_name: str, is_over: asyncio.Event) -> None:
         """Log what is new until the container has ended, a piece at a time, over breaks of the connection.

@@ -35,7 +35,7 @@ from k8s_sky_provider.hooks.skypilot import SkyPilotHook, api_message
 from k8s_sky_provider.kubernetes_api import make_patient
 from k8s_sky_provider.links.skypilot import LINKS_KEY, SkyPilotDashboardLink, links_of
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
-from k8s_sky_provider.pod_logs import OncePodManager
+from k8s_sky_provider.pod_logs import OncePodManager, read_up_to
 from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, ProtocolError, SkyRequest, SkyResult
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Credential, Workspace
@@ -209,6 +209,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         """Log what the triggerer has not logged yet."""
         if not self.get_logs:
             return
+        since_time = read_up_to(pod, since_time)
         self.pod_manager.resume(pod, self.base_container_name, since_time)
         self.pod_manager.fetch_container_logs(
             pod,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 
 from k8s_sky_provider.kubernetes_api import PatientAsyncHook
-from k8s_sky_provider.pod_logs import OnceAsyncPodManager
+from k8s_sky_provider.pod_logs import OnceAsyncPodManager, read_up_to
 
 if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
@@ -51,8 +51,7 @@ class SkyPodTrigger(KubernetesPodTrigger):
             return await super()._wait_for_container_completion()
         pod = await self._get_pod()
         # Another triggerer may have got further than the deferral knows.
-        known = [str(self.last_log_time or ""), self.pod_manager.noted_position(pod) or ""]
-        self.pod_manager.resume(max(known))
+        self.pod_manager.resume(read_up_to(pod, self.last_log_time))
         is_over = asyncio.Event()
         reader = asyncio.create_task(self.pod_manager.follow(pod, self.base_container_name, is_over))
         try:

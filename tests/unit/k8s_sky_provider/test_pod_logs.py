@@ -238,6 +238,12 @@ def test_another_triggerer_and_the_worker_go_on_where_the_first_was(capsys: pyte
     operator._write_logs(POD, since_time=last)
     assert logged(capsys) == TEXTS[4:]
 
+    # A triggerer that starts when the pod has ended knows of no line.
+    operator.pod_manager = OncePodManager(kube_client=FakeLog())
+    noted = k8s.V1Pod(metadata=k8s.V1ObjectMeta(name="pod", namespace="ns", uid="1", annotations=second.annotations))
+    operator._write_logs(noted, since_time=None)
+    assert logged(capsys) == TEXTS[4:]
+
 
 def test_a_gap_where_the_log_has_begun_anew_is_found() -> None:
     new_lines = NewLines()
