@@ -75,7 +75,6 @@ class Api:
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     monkeypatch.setattr(kubernetes_api, "SECONDS_BETWEEN_ATTEMPTS", 0.01)
     monkeypatch.setattr(Patience, "away_at", -kubernetes_api.SECONDS_TO_SETTLE)
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     with contextlib.closing(Api()) as api:
         yield api
 
