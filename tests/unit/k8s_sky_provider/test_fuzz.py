@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import operator
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -24,7 +27,6 @@ from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="task")
 RESULT_FIELDS = [field.name for field in dataclasses.fields(SkyResult)]
@@ -48,6 +50,10 @@ def outcome(call: Callable[[], T], documented: type[E]) -> T | E:
         return call()
     except documented as error:
         return error
+
+
+def open_files() -> set[int]:
+    return {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
 
 
 def send(task: Any) -> None:
@@ -169,9 +175,14 @@ class TestRequest:
             "allow_network_file_system": True,
         }
         home = tmp_path_factory.getbasetemp()
+        before = open_files()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(time, "sleep", lambda seconds: None)
             result = run_action([json.dumps(request)], home=home, make_engine=lambda: engine)
+        # A runner's process has one action and ends with it, with all that it has opened.
+        for descriptor in open_files() - before:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
         assert SkyResult.from_json(result.to_message()).exit_code == result.exit_code
         assert result.fits()
 
