@@ -59,7 +59,7 @@ def exec_(run: Run) -> Outcome:
     arguments = run.request.arguments
     name = run.cluster_name = str(arguments["cluster_name"])
     task = run.engine.load_task(arguments["task"], _overrides(run))
-    run.undo = functools.partial(undo_job, run, name)
+    run.undo = functools.partial(_undo, run, name, made_here=False)
     with sharing(run, name):
         run.job_id = once.earlier_job(run, name)
         if run.job_id is None:
@@ -120,8 +120,13 @@ def _auto_down(run: Run, cluster_name: str) -> None:
 
 
 def _undo(run: Run, cluster_name: str, wish: OnCancel, *, made_here: bool) -> str:
-    # Half a cluster is of no use to anybody and has no autostop yet.
-    return undo_job(run, cluster_name, OnCancel.DOWN if run.job_id is None and made_here else wish)
+    if run.job_id is None and made_here:
+        # Half a cluster is of no use to anybody and has no autostop yet.
+        return undo_job(run, cluster_name, OnCancel.DOWN)
+    if run.job_id is None and wish is OnCancel.CANCEL:
+        # A job may have been submitted although its id was never heard of.
+        run.job_id = once.earlier_job(run, cluster_name)
+    return undo_job(run, cluster_name, wish)
 
 
 ACTIONS: dict[str, Callable[[Run], Outcome]] = {"launch": launch, "exec": exec_}

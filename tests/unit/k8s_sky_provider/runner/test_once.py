@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest
-from k8s_sky_provider.runner.actions import ACTIONS, Run
+from k8s_sky_provider.runner.actions import ACTIONS, Run, cancel
 from k8s_sky_provider.runner.actions.once import job_suffix
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
 from k8s_sky_provider.runner.store import FileStore
@@ -55,6 +55,19 @@ def test_a_job_that_runs_or_succeeded_is_followed(home: Path, action: str, statu
     assert ACTIONS[action](run).job_status == "SUCCEEDED"
     assert run.job_id == 3
     assert engine.calls == ["load_task", "cluster_queue demo", "follow_job demo 3"]
+
+
+@actions
+def test_a_kill_cancels_a_job_whose_id_was_never_heard_of(home: Path, action: str) -> None:
+    engine = FakeEngine("demo")
+    engine.told_to_stop_in = action
+    run = start(home, engine, action)
+    with pytest.raises(CancelledActionError):
+        ACTIONS[action](run)
+    engine.jobs = {3: "RUNNING", 4: "RUNNING"}
+    engine.job_names = {3: f"train-{job_suffix(OWNER)}", 4: "train"}
+    assert cancel(run) == "job 3 on cluster demo was cancelled"
+    assert engine.calls[-1] == "cancel_jobs demo [3]"
 
 
 def test_a_launch_that_outlived_its_pod_is_awaited_and_its_job_followed(home: Path) -> None:
