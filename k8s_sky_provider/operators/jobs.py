@@ -45,7 +45,7 @@ class SkyJobLaunchOperator(SkyTaskOperator):
 
     Wraps ``sky.jobs.launch``. SkyPilot's jobs controller, a cluster of its own that the first job starts, finds the
     machines, takes them down when the job has ended, and goes on when this task's pod is lost. The task waits for the
-    job, with the job's output in its log; a task that is tried again follows the job of its earlier try, or takes its success.
+    job, with the job's output in its log; a task that is tried again follows the job of its earlier try.
 
     Besides one task this takes a pipeline of tasks and a job group: a file of several YAML documents, or a list of
     dicts. What an argument says over a task it says over each of them. Without ``job_name`` the job's name is derived

@@ -77,7 +77,7 @@ def test_a_state_elsewhere_needs_no_volume(place: dict[str, Any]) -> None:
 
 
 def test_a_state_must_be_somewhere() -> None:
-    with pytest.raises(RenderError, match="volume.enabled: SkyPilot's state needs a place"):
+    with pytest.raises(RenderError, match=r"volume\.enabled: SkyPilot's state needs a place"):
         render_text({"volume": {"enabled": False}})
 
 
