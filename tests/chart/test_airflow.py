@@ -168,6 +168,17 @@ def test_tasks_get_no_key_and_no_database() -> None:
     assert [mount["name"] for mount in worker["volumeMounts"]] == ["dags", "logs"]
 
 
+def test_a_dag_file_may_take_longer_to_read_than_its_import() -> None:
+    objects = render(AIRFLOW)
+    processor = environment(airflow_containers(objects)["dag-processor"])
+    imports = [
+        env["AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT"]
+        for env in (processor, environment(worker_pod(objects)["spec"]["containers"][0]))
+    ]
+    assert imports[0] == imports[1]
+    assert float(processor["AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT"]) > float(imports[0])
+
+
 def test_tasks_see_the_same_airflow_as_the_servers() -> None:
     objects = render(AIRFLOW)
     worker = worker_pod(objects)["spec"]["containers"][0]

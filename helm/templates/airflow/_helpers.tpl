@@ -31,6 +31,9 @@ app.kubernetes.io/component: airflow
   value: /opt/airflow/dags
 - name: AIRFLOW__CORE__LOAD_EXAMPLES
   value: "False"
+# A small node that is busy takes longer than Airflow's 30 s to read a file, and drops its DAGs then.
+- name: AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT
+  value: "150"
 - name: AIRFLOW__CORE__EXECUTION_API_SERVER_URL
   value: http://{{ include "sky.airflow.name" . }}:{{ .Values.airflow.service.port }}/execution/
 # The address needs no name server, and nothing asks for the name: logs are on a shared volume.
@@ -78,6 +81,8 @@ app.kubernetes.io/component: airflow
 {{- else }}
   value: sqlite:////opt/airflow/state/airflow.db
 {{- end }}
+- name: AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT
+  value: "180"
 - name: AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL
   value: {{ .Values.airflow.dagRefreshInterval | quote }}
 - name: AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK
