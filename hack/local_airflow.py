@@ -163,7 +163,7 @@ class LocalAirflow:
         """Return the state of a run."""
         return str(self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
-    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 900) -> str:
+    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 1800) -> str:
         """Wait until a run has ended; return its state."""
         deadline = time.monotonic() + timeout
         while (state := self.run_state(dag_id, run_id)) not in FINISHED:
