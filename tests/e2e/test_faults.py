@@ -28,6 +28,8 @@ SECONDS_TO_BEGIN = 600
 SECONDS_TO_END = 600
 SECONDS_TO_STOP = 180
 SECONDS_OF_A_LONG_JOB = 1000
+SECONDS_OF_A_JOB_THAT_IS_LEFT = 150
+"""More than the timeouts of the DAGs leave it."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -339,7 +341,7 @@ def test_a_task_that_is_stopped_is_not_green_and_its_job_is_cancelled_or_left(
     suffix: str,
 ) -> None:
     cancelled = start(f"{prefix}_cancel{suffix}", seconds=SECONDS_OF_A_LONG_JOB)
-    left = start(f"{prefix}_leave{suffix}", seconds=60)
+    left = start(f"{prefix}_leave{suffix}", seconds=SECONDS_OF_A_JOB_THAT_IS_LEFT)
     do_at([(cancelled, stop), (left, stop)], job_began, SECONDS_TO_BEGIN)
     wait_for_all([cancelled, left], SECONDS_TO_STOP)
     assert {cancelled.state, left.state} <= {"failed", "skipped"}

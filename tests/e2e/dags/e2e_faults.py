@@ -17,7 +17,7 @@ JOB = {
     "run": "bash -c 'curl -sf http://e2e-ledger/began/{{ run_id }}; echo the job has begun;"
     ' sleep {{ dag_run.conf.get("seconds", 20) }}; curl -sf http://e2e-ledger/ended/{{ run_id }}\'',
 }
-SECONDS_TO_TIMEOUT = 45
+SECONDS_TO_TIMEOUT = 120
 
 
 def dag(dag_id: str, **arguments: Any) -> DAG:
