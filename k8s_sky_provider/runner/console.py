@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from k8s_sky_provider.runner.output import Pace, lines_of, pieces
+from k8s_sky_provider.runner.output import Pace, lines_of, pieces, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,7 +90,7 @@ class Console:
         lines = lines_of(
             reading,
             silence=_heartbeat_seconds(),
-            on_silence=lambda seconds: _write_all(self._saved[0], f"{self._heartbeat(seconds)}\n".encode()),
+            on_silence=lambda seconds: write_all(self._saved[0], f"{self._heartbeat(seconds)}\n".encode()),
         )
         self._pump = threading.Thread(target=self._copy, args=(lines, self._saved[0]), name="console", daemon=True)
         self._pump.start()
@@ -122,17 +122,12 @@ class Console:
                 self._tail.append(shown)
             for piece in pieces(shown):
                 pace.wait(len(piece))
-                _write_all(output, piece)
+                write_all(output, piece)
 
     @staticmethod
     def _flush() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
 
 
 def _heartbeat_seconds() -> float | None:

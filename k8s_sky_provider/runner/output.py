@@ -84,6 +84,12 @@ def pieces(line: str) -> Iterator[bytes]:
     yield data + b"\n"
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write bytes as they are, in as many pieces as it takes."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
 class Pace:
     """Waits so long that no more than :data:`BYTES_PER_SECOND` pass, but for a :data:`BURST`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +15,14 @@ from sky.skylet import job_lib
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner.engine.errors import explained
-from k8s_sky_provider.runner.engine.log_reader import read_on, show
+from k8s_sky_provider.runner.engine.log_reader import read_on
 from k8s_sky_provider.runner.engine.machines import SkyMachines
 from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.job_log import JobLog
+from k8s_sky_provider.runner.output import write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sky.schemas.api import responses
 
@@ -40,9 +42,7 @@ class SkyClusterJobs(SkyMachines):
         """Return the status of the jobs that the cluster has (``sky.core.job_status``); None is for the last job."""
         with explained():
             statuses = core.job_status(cluster_name, job_ids)
-        return {
-            job_id: status.value for job_id, status in statuses.items() if job_id is not None and status is not None
-        }
+        return statuses_of(statuses)
 
     def cluster_queue(self, cluster_name: str, *, skip_finished: bool, all_users: bool) -> list[dict[str, JsonValue]]:
         """List a cluster's jobs, the newest first (``sky.core.queue``)."""
@@ -57,7 +57,7 @@ class SkyClusterJobs(SkyMachines):
 
         ``sky.core.tail_logs`` can only begin again, so ``CommandRunner.run`` reads the log (:class:`JobLog`).
         """
-        log = JobLog(job_id, show, on_status or (lambda _: None), tail=tail)
+        log = JobLog(job_id, functools.partial(write_all, 1), on_status or (lambda _: None), tail=tail)
         reached_at = time.monotonic()
         while True:
             try:
@@ -126,6 +126,11 @@ class SkyClusterJobs(SkyMachines):
         """Cancel jobs, or all of them (``sky.core.cancel``)."""
         with explained():
             core.cancel(cluster_name, all=job_ids is None, all_users=job_ids is None and all_users, job_ids=job_ids)
+
+
+def statuses_of(statuses: Mapping[int | None, job_lib.JobStatus | None]) -> dict[int, str]:
+    """Return the statuses of the jobs that a cluster has."""
+    return {job_id: status.value for job_id, status in statuses.items() if job_id is not None and status is not None}
 
 
 def job_row(job: responses.ClusterJobRecord, *, user: bool) -> dict[str, JsonValue]:

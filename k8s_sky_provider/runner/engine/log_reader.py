@@ -24,12 +24,6 @@ SECONDS_OF_SILENCE = 6.0 * SECONDS_BETWEEN_FRAMES
 """After how long without a sign of life a connection is given up."""
 
 
-def show(data: bytes) -> None:
-    """Print bytes as they are."""
-    while data:
-        data = data[os.write(1, data) :]
-
-
 def read_on(machine: command_runner.CommandRunner, log: JobLog) -> float | None:
     """Read a job's log until it is whole or the connection breaks.
 

@@ -14,7 +14,7 @@ from sky.client import sdk
 from sky.skylet import job_lib
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner.engine.cluster_jobs import job_row, parse_exit_codes
+from k8s_sky_provider.runner.engine.cluster_jobs import job_row, parse_exit_codes, statuses_of
 from k8s_sky_provider.runner.engine_client import server
 from k8s_sky_provider.runner.engine_client.machines import run_on_head
 from k8s_sky_provider.runner.failure import ActionFailedError
@@ -30,10 +30,7 @@ class ClientClusterJobs:
 
     def job_statuses(self, cluster_name: str, job_ids: list[int] | None) -> dict[int, str]:
         """Return the status of the jobs that the cluster has (``sky.job_status``); None is for the last job."""
-        statuses = server.ask(lambda: sdk.job_status(cluster_name, job_ids))
-        return {
-            job_id: status.value for job_id, status in statuses.items() if job_id is not None and status is not None
-        }
+        return statuses_of(server.ask(lambda: sdk.job_status(cluster_name, job_ids)))
 
     def cluster_queue(self, cluster_name: str, *, skip_finished: bool, all_users: bool) -> list[dict[str, JsonValue]]:
         """List a cluster's jobs, the newest first (``sky.queue``)."""
