@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sky import exceptions
 from sky.utils import env_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
@@ -22,3 +23,13 @@ def starting_a_controller() -> Iterator[None]:
     finally:
         if before is not None:
             os.environ[name] = before
+
+
+def ask_controller(ask: Callable[[], Any]) -> Any:
+    """Return what a controller answers, and no rows where there is none."""
+    try:
+        return ask()
+    except exceptions.ClusterNotUpError as error:
+        if error.cluster_status is not None:
+            raise
+        return []

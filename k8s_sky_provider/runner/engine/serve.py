@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sky import exceptions
 from sky.backends import backend_utils
 from sky.jobs.server import core as jobs
 from sky.serve import serve_utils
@@ -12,7 +11,7 @@ from sky.serve.server import core as serve
 from sky.utils import resources_utils
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner.engine.controllers import starting_a_controller
+from k8s_sky_provider.runner.engine.controllers import ask_controller, starting_a_controller
 from k8s_sky_provider.runner.engine.errors import explained
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -48,12 +47,7 @@ class SkyServices:
         # SkyPilot looks for two hosts of the internet first, and its controller may well be where there is none.
         setattr(backend_utils, "check_network_connection", lambda: None)  # noqa: B010  # mypy knows the name as a function
         with explained():
-            try:
-                records = jobs.pool_status(names) if pool else serve.status(names)
-            except exceptions.ClusterNotUpError as error:
-                if error.cluster_status is not None:
-                    raise
-                return []
+            records = ask_controller(lambda: jobs.pool_status(names) if pool else serve.status(names))
         return [service_row(record, pool=pool) for record in records]
 
     def services_down(self, names: list[str], *, purge: bool, pool: bool) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sky import exceptions
 from sky.client import sdk
 from sky.jobs.client import sdk as jobs
 
+from k8s_sky_provider.runner.engine.controllers import ask_controller
 from k8s_sky_provider.runner.engine.jobs import FIELDS, SkyManagedJobs, ids_of, job_row
 from k8s_sky_provider.runner.engine_client import server
 
@@ -34,8 +34,8 @@ class ClientManagedJobs(SkyManagedJobs):
     ) -> list[dict[str, JsonValue]]:
         """List the tasks of managed jobs (``sky.jobs.queue``), the newest job first; none without a controller."""
         with server.explained_by_the_server():
-            try:
-                rows = sdk.get(
+            rows = ask_controller(
+                lambda: sdk.get(
                     jobs.queue_v2(
                         refresh=True,
                         job_ids=job_ids,
@@ -45,10 +45,7 @@ class ClientManagedJobs(SkyManagedJobs):
                         fields=list(FIELDS),
                     )
                 )[0]
-            except exceptions.ClusterNotUpError as error:
-                if error.cluster_status is not None:
-                    raise
-                return []
+            )
         return [job_row(row) for row in rows]
 
     def _tail(self, job_id: int, *, follow: bool, controller: bool, tail: int | None) -> int | None:

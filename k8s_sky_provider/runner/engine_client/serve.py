@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sky import exceptions
 from sky.client import sdk
 from sky.jobs.client import sdk as jobs
 from sky.serve import serve_utils
 from sky.serve.client import sdk as serve
 
+from k8s_sky_provider.runner.engine.controllers import ask_controller
 from k8s_sky_provider.runner.engine.serve import service_row, with_port
 from k8s_sky_provider.runner.engine_client import server
 
@@ -40,12 +40,7 @@ class ClientServices:
     def services(self, names: list[str] | None, *, pool: bool) -> list[dict[str, JsonValue]]:
         """List services (``sky.serve.status``) or pools (``sky.jobs.pool_status``); none without a controller."""
         with server.explained_by_the_server():
-            try:
-                records = sdk.get(jobs.pool_status(names) if pool else serve.status(names))
-            except exceptions.ClusterNotUpError as error:
-                if error.cluster_status is not None:
-                    raise
-                return []
+            records = ask_controller(lambda: sdk.get(jobs.pool_status(names) if pool else serve.status(names)))
         return [service_row(record, pool=pool) for record in records]
 
     def services_down(self, names: list[str], *, purge: bool, pool: bool) -> None:
