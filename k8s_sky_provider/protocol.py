@@ -30,6 +30,9 @@ RETURN_VALUE_LIMIT = 3500
 LONGEST_NAME = 200
 """Characters of a name in a result that is too long: none that SkyPilot accepts has more."""
 
+OWNER_KEYS = ("dag_id", "run_id", "task_id", "map_index")
+"""What a status says of a cluster's :class:`Owner`, and what is asked by when clusters are reaped."""
+
 REQUEST_LIMIT = 120_000
 """Bytes: Linux refuses a single argument of 128 KiB or more."""
 

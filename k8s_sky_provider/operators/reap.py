@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for
-from k8s_sky_provider.protocol import Owner
+from k8s_sky_provider.protocol import OWNER_KEYS, Owner
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
-
-_OWNER_KEYS = ("dag_id", "run_id", "task_id", "map_index")
 
 
 class SkyReapOperator(SkyBaseOperator):
@@ -54,7 +52,7 @@ class SkyReapOperator(SkyBaseOperator):
         workspace = self.resolve_workspace()
         workspace.check_keeps_notes("clusters")
         deployment = workspace.deployment
-        owned = {row["name"]: {key: row[key] for key in _OWNER_KEYS} for row in rows if "run_id" in row}
+        owned = {row["name"]: {key: row[key] for key in OWNER_KEYS} for row in rows if "run_id" in row}
         if rows and not owned:
             self.log.info("No cluster has an owner; was the status asked for owners=True?")
         return {

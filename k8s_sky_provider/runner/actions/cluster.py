@@ -8,7 +8,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.protocol import OWNER_KEYS, ExitCode, OnCancel
 from k8s_sky_provider.runner import state
 from k8s_sky_provider.runner.actions.lock import changing
 from k8s_sky_provider.runner.actions.run import Outcome, listing
@@ -146,7 +146,7 @@ def _owner_cells(run: Run, cluster_name: str) -> dict[str, JsonValue]:
     owner = state.owner_of(run.store, cluster_name)
     if owner is None:
         return {}
-    return {key: getattr(owner, key) for key in ("dag_id", "run_id", "task_id", "map_index")}
+    return {key: getattr(owner, key) for key in OWNER_KEYS}
 
 
 def cost_report(run: Run) -> Outcome:
@@ -181,6 +181,19 @@ def end_cluster(run: Run, cluster_name: str) -> None:
                 time.sleep(PAUSES[attempt])
             else:
                 return
+
+
+def undo_to_cluster(run: Run, cluster_name: str, wish: OnCancel) -> str | None:
+    """Do what ``on_cancel`` wishes with a cluster; return what was done, in words, None if it is to stay as it is."""
+    if wish is OnCancel.DOWN:
+        if run.engine.cluster_exists(cluster_name):
+            end_cluster(run, cluster_name)
+        return f"cluster {cluster_name} was taken down"
+    if wish is OnCancel.STOP:
+        with changing(run, cluster_name):
+            run.engine.stop(cluster_name)
+        return f"cluster {cluster_name} was stopped"
+    return None
 
 
 def cluster_names_of(run: Run, wanted: str | list[str]) -> list[str]:

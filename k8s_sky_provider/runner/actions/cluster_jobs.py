@@ -6,8 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode, OnCancel
-from k8s_sky_provider.runner.actions.cluster import cluster_names_of, end_cluster
-from k8s_sky_provider.runner.actions.lock import changing
+from k8s_sky_provider.runner.actions.cluster import cluster_names_of, undo_to_cluster
 from k8s_sky_provider.runner.actions.run import Outcome, listing
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -87,14 +86,9 @@ def follow_job(run: Run, cluster_name: str, *, tail: int = 0) -> Outcome:
 
 def undo_job(run: Run, cluster_name: str, wish: OnCancel) -> str:
     """Do what ``on_cancel`` wishes with the run's job or its cluster; return what was done, in words."""
-    if wish is OnCancel.DOWN:
-        if run.engine.cluster_exists(cluster_name):
-            end_cluster(run, cluster_name)
-        return f"cluster {cluster_name} was taken down"
-    if wish is OnCancel.STOP:
-        with changing(run, cluster_name):
-            run.engine.stop(cluster_name)
-        return f"cluster {cluster_name} was stopped"
+    done = undo_to_cluster(run, cluster_name, wish)
+    if done is not None:
+        return done
     if run.job_id is None:
         return "no job had been submitted"
     run.engine.cancel_jobs(cluster_name, [run.job_id])

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8s_sky_provider.protocol import ExitCode, OnCancel
 from k8s_sky_provider.runner import remote_shell, state
-from k8s_sky_provider.runner.actions.cluster import end_cluster
-from k8s_sky_provider.runner.actions.lock import changing
+from k8s_sky_provider.runner.actions.cluster import undo_to_cluster
 from k8s_sky_provider.runner.actions.run import Outcome
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -200,13 +199,9 @@ def _check_quotable(field: str, path: str) -> None:
 
 
 def _undo(run: Run, cluster_name: str, machines: dict[int, Any], mark: str, wish: OnCancel) -> str:
-    if wish is OnCancel.DOWN:
-        end_cluster(run, cluster_name)
-        return f"cluster {cluster_name} was taken down"
-    if wish is OnCancel.STOP:
-        with changing(run, cluster_name):
-            run.engine.stop(cluster_name)
-        return f"cluster {cluster_name} was stopped"
+    done = undo_to_cluster(run, cluster_name, wish)
+    if done is not None:
+        return done
     run.engine.end_command(machines, mark)
     return f"the command on cluster {cluster_name} was ended"
 
