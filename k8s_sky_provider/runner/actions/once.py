@@ -2,8 +2,8 @@
 
 A pod can be lost at any time: its node goes, somebody deletes it, Airflow's worker dies. Airflow then tries the task
 again, and the next runner must not submit what was submitted. So a job's name ends with a mark of its task instance
-and the number of the try, which the cluster's own queue keeps; and how a job ended is noted before
-``auto_down`` takes the cluster, and its queue, away.
+and the number of the try, which the cluster's own queue keeps; and how a job ended is noted before ``auto_down`` takes
+the cluster, and its queue, away. Managed jobs keep the name that users look for: their ids are noted.
 """
 
 from __future__ import annotations
