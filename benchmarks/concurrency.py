@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import subprocess
 from typing import TYPE_CHECKING, Any
 
-from local_airflow import BUILD, ROOT, Kubectl, read_env_file
+from local_airflow import Kubectl
 from local_pods import pod_of, postgres, run_together, settings, volume
 
 from k8s_sky_provider.operators import (
@@ -62,8 +61,6 @@ class Measured:
 def measure() -> list[Measured]:
     """Run ours in both modes and then the command line, on a cluster of their own; wall times."""
     kubectl = Kubectl()
-    if "POSTGRES_IMAGE" not in read_env_file(BUILD / "images.env"):
-        subprocess.run([ROOT / "hack" / "build-images", "postgres"], check=True)
     with volume(kubectl, CLUSTER) as claim, settings(kubectl):
         with_volume = {"volume_claim": claim, "deployment": CLUSTER}
         measured = _with_cluster(kubectl, "ours, volume", with_volume, cli=True)

@@ -55,6 +55,10 @@ class Kubectl:
         """Run ``kubectl get ... -o json`` and return what it prints, decoded."""
         return json.loads(self("get", *arguments, "-o", "json"))
 
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        """Make objects, or change them."""
+        self("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
     def secret(self, name: str, key: str) -> str:
         """Return one value of a Secret."""
         return base64.b64decode(self.get("secret", name)["data"][key]).decode()

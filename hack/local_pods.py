@@ -6,11 +6,12 @@ import contextlib
 import dataclasses
 import json
 import os
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 from kubernetes.client import ApiClient
-from local_airflow import BUILD, Kubectl, read_env_file
+from local_airflow import BUILD, ROOT, Kubectl, read_env_file
 
 from k8s_sky_provider.protocol import Owner, SkyRequest, SkyResult
 
@@ -124,7 +125,7 @@ def volume(kubectl: Kubectl, name: str) -> Iterator[str]:
     """Make a PersistentVolumeClaim, for as long as it is used."""
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
-    kubectl("apply", "-f", "-", stdin=json.dumps(claim))
+    kubectl.apply(claim)
     try:
         yield name
     finally:
@@ -134,6 +135,8 @@ def volume(kubectl: Kubectl, name: str) -> Iterator[str]:
 @contextlib.contextmanager
 def postgres(kubectl: Kubectl) -> Iterator[str]:
     """Run a PostgreSQL, for as long as it is used; the value is what ``database_secret`` takes."""
+    if "POSTGRES_IMAGE" not in read_env_file(BUILD / "images.env"):
+        subprocess.run([ROOT / "hack" / "build-images", "postgres"], check=True)
     labels = {"app": POSTGRES}
     container = {
         "name": "postgres",
@@ -160,8 +163,7 @@ def postgres(kubectl: Kubectl) -> Iterator[str]:
             },
         },
     ]
-    items = [{"apiVersion": "v1", **item} for item in objects]
-    kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    kubectl.apply(*({"apiVersion": "v1", **item} for item in objects))
     try:
         kubectl("wait", "--for=condition=Ready", f"pod/{POSTGRES}", "--timeout=300s")
         yield f"{POSTGRES}/uri"

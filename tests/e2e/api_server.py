@@ -5,7 +5,6 @@ It is one pod of the SkyPilot image, with the runner's ServiceAccount, and forge
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -72,11 +71,11 @@ class ApiServer:
     def start(self) -> str:
         """Start the server and return the token that its Secret has."""
         self.stop()
-        self.apply(self.service(), self.pod())
+        self.kubectl.apply(self.service(), self.pod())
         self.kubectl("wait", "--for=condition=Ready", f"pod/{self.name}", f"--timeout={SECONDS_TO_START}s")
         token = self.run("-", str(PORT), self._password, stdin=MAKE_TOKEN).strip()
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.name}, "stringData": {"token": token}}
-        self.apply(secret)
+        self.kubectl.apply(secret)
         return token
 
     def stop(self) -> None:
@@ -95,10 +94,6 @@ class ApiServer:
     def clusters(self) -> list[str]:
         """Return the names of the clusters that the server knows."""
         return self.run("-", stdin=CLUSTERS).split()
-
-    def apply(self, *objects: dict[str, Any]) -> None:
-        """Make objects, or change them."""
-        self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
     def service(self) -> dict[str, Any]:
         """Return the Service."""
@@ -171,5 +166,5 @@ def start_other_version(kubectl: Kubectl, name: str) -> None:
     container = pod["spec"]["containers"][0]
     container["command"] = ["tini", "--", "python", "-c", OTHER_VERSION.replace("%s", str(PORT))]
     container["resources"] = {"requests": {"cpu": "10m", "memory": "32Mi"}}
-    server.apply(server.service(), pod)
+    kubectl.apply(server.service(), pod)
     kubectl("wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={SECONDS_TO_START}s")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from local_airflow import BUILD, read_env_file
@@ -58,7 +57,7 @@ class Ledger:
                 "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8000}]},
             },
         ]
-        self._kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        self._kubectl.apply(*objects)
         self._kubectl("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=120s")
 
     def stop(self) -> None:

@@ -42,7 +42,7 @@ def server(airflow: LocalAirflow, kubectl: Kubectl) -> Iterator[ApiServer]:
     ]
     try:
         server.start()
-        kubectl("apply", "-f", "-", stdin=json.dumps({**wrong, "stringData": {"token": "sky_wrong-token"}}))
+        kubectl.apply({**wrong, "stringData": {"token": "sky_wrong-token"}})
         start_other_version(kubectl, OTHER_VERSION)
         for one in connections:
             with contextlib.suppress(RuntimeError):

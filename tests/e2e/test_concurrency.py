@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from local_airflow import BUILD, ROOT, read_env_file
+from conftest import wait_until
 from local_pods import LABEL, EndedPod, create, pod_of, postgres, run_together, settings, volume, wait_for
 
 from k8s_sky_provider.operators import (
@@ -54,14 +53,8 @@ def on_volume(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
         yield {"volume_claim": claim, "deployment": DEPLOYMENT}
 
 
-@pytest.fixture(scope="module")
-def postgres_image() -> None:
-    if "POSTGRES_IMAGE" not in read_env_file(BUILD / "images.env"):
-        subprocess.run([ROOT / "hack" / "build-images", "postgres"], check=True)
-
-
 @pytest.fixture
-def in_database(kubectl: Kubectl, postgres_image: None) -> Iterator[dict[str, Any]]:
+def in_database(kubectl: Kubectl) -> Iterator[dict[str, Any]]:
     """A new PostgreSQL, and no volume at all; what operators that use it are given."""
     with postgres(kubectl) as secret, settings(kubectl, **IN_DATABASE, database_secret=secret):
         yield {"deployment": DEPLOYMENT}
@@ -157,9 +150,7 @@ def test_32_pods_at_once(
     started = create(kubectl, first)
     # Who takes a cluster down that is being launched queues behind the launch.
     launching = first[1]["metadata"]["name"]
-    while "Launching on Kubernetes" not in kubectl("logs", launching, check=False):
-        assert time.monotonic() - started < SECONDS
-        time.sleep(1)
+    wait_until("the launch", lambda: "Launching on Kubernetes" in kubectl("logs", launching, check=False), SECONDS)
     pods.add(SkyDownOperator, cluster_name=SECOND)
     pods.add(SkyDownOperator, cluster_name=SECOND)
     downs = pods.take()
