@@ -50,7 +50,7 @@ def _sky_engine() -> Engine:
 
 def _store(home: Path) -> Store:
     if "SKYPILOT_DB_CONNECTION_URI" not in os.environ:
-        return FileStore(home)
+        return FileStore(home, outlives_the_pod=state.has_volume(home))
     # Late, because it is only for this mode and only in the image.
     from k8s_sky_provider.runner import database
 

@@ -86,6 +86,8 @@ class DatabaseStore:
     :raises ActionFailedError: if it cannot be used
     """
 
+    outlives_the_pod = True
+
     def __init__(self, url: sqlalchemy.URL) -> None:
         self._engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
         self._locks: sqlalchemy.Connection | None = None

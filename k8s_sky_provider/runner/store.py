@@ -33,6 +33,9 @@ SECONDS_TO_SET_UP = 600.0
 class Store(Protocol):
     """Where notes and locks are. A note has a kind and, in that, a name."""
 
+    outlives_the_pod: bool
+    """Whether the next pod of a task sees the notes of this one."""
+
     def note(self, kind: str, name: str, content: dict[str, JsonValue]) -> None:
         """Write a note, whole or not at all, over an earlier one."""
 
@@ -88,9 +91,11 @@ class FileStore:
     """Notes as files on the volume; locks as those of single bytes of one file, so that none is ever to be deleted.
 
     :param home: the home directory, with SkyPilot's state
+    :param outlives_the_pod: whether that is on the volume
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, outlives_the_pod: bool = True) -> None:
+        self.outlives_the_pod = outlives_the_pod
         self._directory = home / ".sky" / "k8s_sky"
         self._locks: int | None = None
 

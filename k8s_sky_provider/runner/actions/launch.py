@@ -38,7 +38,10 @@ def launch(run: Run) -> Outcome:
         run.undo = functools.partial(_undo, run, name, made_here=made_here)
         outcome = once.earlier_outcome(run)
         if outcome is None:
-            run.job_id = once.earlier_job(run, name) or _submit(run, task, name, made_here=made_here)
+            if once.may_have_submitted(run):
+                run.job_id = once.earlier_job(run, name)
+            if run.job_id is None:
+                run.job_id = _submit(run, task, name, made_here=made_here)
     if not arguments["wait"]:
         return Outcome(return_value=name)
     # Not a finally: what a cancelled run leaves behind is for on_cancel to say.
@@ -61,7 +64,8 @@ def exec_(run: Run) -> Outcome:
     task = run.engine.load_task(arguments["task"], _overrides(run))
     run.undo = functools.partial(_undo, run, name, made_here=False)
     with sharing(run, name):
-        run.job_id = once.earlier_job(run, name)
+        if once.may_have_submitted(run):
+            run.job_id = once.earlier_job(run, name)
         if run.job_id is None:
             run.job_id = run.engine.exec(task, name)
     if not arguments["wait"]:
@@ -86,8 +90,6 @@ def _take_over(run: Run, cluster_name: str) -> bool:
     )
     if made_here:
         state.record_owner(run.store, cluster_name, owner)
-        # Here, because it is launches that add to the notes, and a launch takes its time anyway.
-        state.forget(run.store, unless=run.engine.cluster_exists)
     return made_here
 
 

@@ -3,7 +3,9 @@
 A pod can be lost at any time: its node goes, somebody deletes it, Airflow's worker dies. Airflow then tries the task
 again, and the next runner must not submit what was submitted. So a job's name ends with a mark of its task instance
 and the number of the try, which the cluster's own queue keeps; and how a job ended is noted before ``auto_down`` takes
-the cluster, and its queue, away. Managed jobs keep the name that users look for: their ids are noted.
+the cluster, and its queue, away. Managed jobs keep the name that users look for: their ids are noted. A queue takes
+SkyPilot seconds to ask, so that a task instance has come to submit its job is noted, too: before that, there is nothing
+to be found.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner import state
 from k8s_sky_provider.runner.actions.run import Outcome
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -33,6 +36,17 @@ SECONDS_OF_CLOCKS = 5
 def job_suffix(owner: Owner) -> str:
     """Return what the name of a job ends with: the mark of its task instance, and the try that submitted it."""
     return f"{_mark(owner)}-{owner.try_number}"
+
+
+def may_have_submitted(run: Run) -> bool:
+    """Tell whether an earlier runner of this task instance can have submitted its job; note that this one will."""
+    owner = run.request.owner
+    if owner.try_number > 1 or not run.store.outlives_the_pod or run.store.read_note("started", _mark(owner)):
+        return True
+    run.store.note("started", _mark(owner), {"task_instance": list(owner.task_instance), "at": int(time.time())})
+    # Here, because it is first tries that add to the notes.
+    state.forget(run.store, unless=run.engine.cluster_exists)
+    return False
 
 
 def earlier_job(run: Run, cluster_name: str) -> int | None:

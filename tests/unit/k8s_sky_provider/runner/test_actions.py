@@ -267,14 +267,14 @@ class TestJob:
         engine = FakeEngine("demo")
         engine.job_ends_as = "FAILED"
         ACTIONS["exec"](start(home, engine, "exec", EXEC))
-        assert engine.calls == ["load_task", "cluster_queue demo", "exec demo", "follow_job demo 7"]
+        assert engine.calls == ["load_task", "exec demo", "follow_job demo 7"]
         assert engine.clusters == {"demo"}
 
     def test_exec_that_does_not_wait_leaves_the_job_to_itself(self, home: Path) -> None:
         engine = FakeEngine("demo")
         run = start(home, engine, "exec", {**EXEC, "wait": False})
         assert ACTIONS["exec"](run).return_value == "demo"
-        assert engine.calls == ["load_task", "cluster_queue demo", "exec demo"]
+        assert engine.calls == ["load_task", "exec demo"]
         assert run.job_id == JOB_ID
 
     def test_exec_returns_the_clusters_name(self, home: Path) -> None:

@@ -107,7 +107,9 @@ def test_nobody_has_it_while_a_job_runs(action: str, taken: str, store: SharedSt
 def test_what_is_there_already_is_looked_for_when_nobody_else_is_at_work(
     store: SharedStore, engine: FakeEngine
 ) -> None:
-    ACTIONS["launch"](start(store, "launch"))
+    ACTIONS["launch"](start(store, "launch", wait=False))
+    engine.calls.clear()
+    ACTIONS["launch"](start(store, "launch", wait=False))
     assert engine.calls.index("lock cluster demo") < engine.calls.index("cluster_queue demo")
 
 

@@ -108,6 +108,17 @@ def run(home: Path, argument: str, engine: FakeEngine | None = None) -> SkyResul
     return run_action([argument], home=home, make_engine=lambda: engine or FakeEngine("demo"))
 
 
+@pytest.mark.parametrize("is_elsewhere", [False, True], ids=["on the volume", "at an API server, without a volume"])
+def test_a_first_try_asks_the_queue_only_where_no_note_could_have_been_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_elsewhere: bool
+) -> None:
+    if is_elsewhere:
+        monkeypatch.setenv("SKYPILOT_API_SERVER_ENDPOINT", "http://sky")
+    engine = FakeEngine("demo")
+    assert run(tmp_path, ask("exec", EXEC), engine).exit_code == ExitCode.OK
+    assert ("cluster_queue demo" in engine.calls) is is_elsewhere
+
+
 class TestProcess:
     """What Kubernetes sees of the runner."""
 

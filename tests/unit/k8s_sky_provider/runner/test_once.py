@@ -10,7 +10,7 @@ import pytest
 
 from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest
 from k8s_sky_provider.runner.actions import ACTIONS, Run, cancel
-from k8s_sky_provider.runner.actions.once import job_suffix
+from k8s_sky_provider.runner.actions.once import job_suffix, may_have_submitted
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
 from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import JOB_ID, FakeEngine
@@ -28,6 +28,8 @@ actions = pytest.mark.parametrize("action", ["launch", "exec"])
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
+    """Return a home where an earlier runner of the task has come to submit its job."""
+    may_have_submitted(start(tmp_path, FakeEngine(), "launch"))
     return tmp_path
 
 
@@ -44,6 +46,32 @@ def engine_with(status: str, owner: Owner = OWNER) -> FakeEngine:
     engine.jobs = {3: status, 4: "RUNNING", 5: "RUNNING"}
     engine.job_names = {3: f"train-{job_suffix(owner)}", 4: "train", 5: f"train-{job_suffix(owner)}0-x"}
     return engine
+
+
+@actions
+def test_the_first_runner_asks_no_queue_and_the_second_does(tmp_path: Path, action: str) -> None:
+    engine = FakeEngine("demo")
+    ACTIONS[action](start(tmp_path, engine, action, wait=False))
+    assert engine.calls == ["load_task", f"{action} demo"]
+    ACTIONS[action](start(tmp_path, engine, action, wait=False))
+    assert engine.calls[2:] == ["load_task", "cluster_queue demo", f"{action} demo"]
+
+
+@actions
+@pytest.mark.parametrize("owner", [RETRY, CLEARED], ids=["retry", "cleared"])
+def test_a_later_try_asks_whatever_is_noted(tmp_path: Path, action: str, owner: Owner) -> None:
+    engine = FakeEngine("demo")
+    ACTIONS[action](start(tmp_path, engine, action, owner, wait=False))
+    assert "cluster_queue demo" in engine.calls
+
+
+@actions
+def test_each_runner_asks_where_notes_go_with_the_pod(tmp_path: Path, action: str) -> None:
+    engine = FakeEngine("demo")
+    run = start(tmp_path, engine, action, wait=False)
+    run.store = FileStore(tmp_path, outlives_the_pod=False)
+    ACTIONS[action](run)
+    assert "cluster_queue demo" in engine.calls
 
 
 @actions
