@@ -53,7 +53,7 @@ test-slow: $(VENV)/installed test-fuzz ## the end-to-end tests that take longer:
 .PHONY: fault-table
 fault-table: $(VENV)/installed ## run the tests that break things and write the table in docs/reliability.md
 	hack/deploy tests/e2e/dags
-	$(BIN)/pytest tests/e2e --fault-table
+	$(BIN)/pytest tests/e2e -m faults --fault-table
 
 .PHONY: bench
 bench: $(VENV)/installed deploy ## measure, side by side in one run
