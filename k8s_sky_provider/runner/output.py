@@ -23,6 +23,13 @@ nobody the older ones, so whoever reads must not be a whole file behind, not eve
 BURST = 2 * 1024 * 1024
 """Bytes that may come at once."""
 
+BYTES_BEFORE_A_LINE = 45
+"""What the container runtime puts before each line: the time and the stream. They fill the log file, too."""
+
+SECONDS_OF_A_PAUSE = 1.0
+"""Output that is held back comes with pauses at least that long. An older kubelet that renames the log file does not
+look for what it has not read of it: there is mostly nothing if mostly nothing is written."""
+
 _CHUNK = 64 * 1024
 _WITHOUT_END = 1024 * 1024
 
@@ -91,16 +98,18 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 class Pace:
-    """Waits so long that no more than :data:`BYTES_PER_SECOND` pass, but for a :data:`BURST`."""
+    """Makes pauses so long that no more than :data:`BYTES_PER_SECOND` pass, but for a :data:`BURST`."""
 
     def __init__(self) -> None:
         self._left = float(BURST)
         self._at = time.monotonic()
 
     def wait(self, size: int) -> None:
-        """Return when so many bytes may pass."""
+        """Return when a line of so many bytes may pass."""
         now = time.monotonic()
-        self._left = min(BURST, self._left + (now - self._at) * BYTES_PER_SECOND) - size
+        self._left = min(BURST, self._left + (now - self._at) * BYTES_PER_SECOND)
+        self._left -= BYTES_BEFORE_A_LINE + size
         self._at = now
-        if self._left < 0:
-            time.sleep(-self._left / BYTES_PER_SECOND)
+        pause = -self._left / BYTES_PER_SECOND
+        if pause >= SECONDS_OF_A_PAUSE:
+            time.sleep(pause)

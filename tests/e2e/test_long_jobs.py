@@ -57,7 +57,7 @@ def test_each_of_many_lines_comes_once_and_in_order(printed: dict[str, NumberedL
 def printed_100_mb(airflow: LocalAirflow, kubectl: Kubectl) -> dict[str, NumberedLines]:
     """Run both modes side by side: as much as ten log files of Kubernetes' usual 10 MiB."""
     runs = {mode: airflow.trigger(f"e2e_long_task{mode}", {"lines": 1_000_000}) for mode in ("", "_deferred")}
-    return {mode: finish(airflow, kubectl, f"e2e_long_task{mode}", run_id, 1500) for mode, run_id in runs.items()}
+    return {mode: finish(airflow, kubectl, f"e2e_long_task{mode}", run_id, 2400) for mode, run_id in runs.items()}
 
 
 @pytest.mark.slow

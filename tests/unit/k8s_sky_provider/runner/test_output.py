@@ -85,11 +85,16 @@ def test_a_long_line_comes_in_pieces_that_are_text(character: str) -> None:
     assert "".join(piece.decode().removesuffix("\n") for piece in found) == line
 
 
-def test_output_is_held_back_after_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [1, 100, 16_000])
+def test_output_is_held_back_after_a_burst_by_pauses(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     waited: list[float] = []
     monkeypatch.setattr("time.sleep", waited.append)
     monkeypatch.setattr("time.monotonic", lambda: sum(waited))
     pace = Pace()
-    for _ in range(100):
-        pace.wait(1024 * 1024)
-    assert sum(waited) == pytest.approx((100 * 1024 * 1024 - output.BURST) / output.BYTES_PER_SECOND)
+    lines = 10 * 1024 * 1024 // (size + output.BYTES_BEFORE_A_LINE)
+    for _ in range(lines):
+        pace.wait(size)
+    # What the container runtime writes, line by line, is what fills the log file.
+    written = lines * (len("2026-01-01T00:00:00.000000000+00:00 stdout F ") + size)
+    assert sum(waited) == pytest.approx((written - output.BURST) / output.BYTES_PER_SECOND, abs=1)
+    assert min(waited) >= output.SECONDS_OF_A_PAUSE
