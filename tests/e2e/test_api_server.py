@@ -29,6 +29,10 @@ def connection(name: str, host: str, secret: str) -> dict[str, Any]:
     return {"connection_id": name, "conn_type": "skypilot", "host": host, "extra": json.dumps(extra)}
 
 
+def cluster_pods(kubectl: Kubectl) -> list[str]:
+    return [name for name in names_of_pods(kubectl, "parent=skypilot") if name.startswith("e2e-api-killed")]
+
+
 @pytest.fixture(scope="module")
 def server(airflow: LocalAirflow, kubectl: Kubectl) -> Iterator[ApiServer]:
     server = ApiServer(kubectl)
@@ -136,14 +140,14 @@ def test_a_launch_that_is_killed_goes_on_nowhere(
 ) -> None:
     dag_id = "e2e_api_server_killed"
     run_id = airflow.trigger(dag_id)
-    wait_until("a pod of the cluster", lambda: names_of_pods(kubectl, "parent=skypilot"), SECONDS_TO_BEGIN)
+    wait_until("a pod of the cluster", lambda: cluster_pods(kubectl), SECONDS_TO_BEGIN)
     airflow.set_task_state(dag_id, run_id, "launch", "failed")
     wait_until(
         "the operator's pod gone",
         lambda: not names_of_pods(kubectl, f"kubernetes_pod_operator=True,dag_id={dag_id}"),
         SECONDS_TO_END,
     )
-    wait_until("the cluster's pods gone", lambda: not names_of_pods(kubectl, "parent=skypilot"), SECONDS_TO_END)
+    wait_until("the cluster's pods gone", lambda: not cluster_pods(kubectl), SECONDS_TO_END)
     state = airflow.wait_for_run(dag_id, run_id, timeout=60)
     faults.record(
         "a task is marked failed",
