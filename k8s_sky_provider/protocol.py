@@ -33,6 +33,12 @@ LONGEST_NAME = 200
 OWNER_KEYS = ("dag_id", "run_id", "task_id", "map_index")
 """What a status says of a cluster's :class:`Owner`, and what is asked by when clusters are reaped."""
 
+LOG_PACE = "K8S_SKY_LOG_BYTES_PER_SECOND"
+"""Environment variable of the pod: how fast it prints for long, in bytes a second; 0 for as fast as it can."""
+
+DEFERRED_LOG_PACE = 64 * 1024
+"""The same while a triggerer reads: Airflow's takes 4 KiB from all of its triggers, then looks into its database."""
+
 REQUEST_LIMIT = 120_000
 """Bytes: Linux refuses a single argument of 128 KiB or more."""
 

@@ -36,7 +36,16 @@ from k8s_sky_provider.kubernetes_api import make_patient
 from k8s_sky_provider.links.skypilot import LINKS_KEY, SkyPilotDashboardLink, links_of
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
 from k8s_sky_provider.pod_logs import OncePodManager, read_up_to
-from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, ProtocolError, SkyRequest, SkyResult
+from k8s_sky_provider.protocol import (
+    DEFERRED_LOG_PACE,
+    LOG_PACE,
+    ExitCode,
+    OnCancel,
+    Owner,
+    ProtocolError,
+    SkyRequest,
+    SkyResult,
+)
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Credential, Workspace
 
@@ -254,7 +263,8 @@ class SkyBaseOperator(KubernetesPodOperator):
         )
         if isinstance(self.env_vars, dict):
             self.env_vars = [k8s.V1EnvVar(name=name, value=value) for name, value in self.env_vars.items()]
-        self.env_vars = _join(self.env_vars, workspace.env, base and base.env, "name")
+        pace = [k8s.V1EnvVar(name=LOG_PACE, value=str(DEFERRED_LOG_PACE))] if self.deferrable else []
+        self.env_vars = _join(self.env_vars, [*workspace.env, *pace], base and base.env, "name")
         self.env_from = [*self.env_from, *(source for source in workspace.env_from if source not in self.env_from)]
         pod = super().build_pod_request_obj(context, **kwargs)
         connections = [read_connection(credential) for credential in workspace.connections]

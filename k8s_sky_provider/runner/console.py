@@ -7,6 +7,7 @@ returns, and encoded status lines meant for its own client. All of it goes throu
 from __future__ import annotations
 
 import collections
+import math
 import os
 import re
 import sys
@@ -14,7 +15,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from k8s_sky_provider.runner.output import Pace, lines_of, pieces, write_all
+from k8s_sky_provider.protocol import LOG_PACE
+from k8s_sky_provider.runner.output import BYTES_PER_SECOND, Pace, lines_of, pieces, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -89,7 +91,7 @@ class Console:
                 stream.reconfigure(line_buffering=True)
         lines = lines_of(
             reading,
-            silence=_heartbeat_seconds(),
+            silence=_number_of(HEARTBEAT, HEARTBEAT_SECONDS) or None,
             on_silence=lambda seconds: write_all(self._saved[0], f"{self._heartbeat(seconds)}\n".encode()),
         )
         self._pump = threading.Thread(target=self._copy, args=(lines, self._saved[0]), name="console", daemon=True)
@@ -109,20 +111,25 @@ class Console:
         whole = time.monotonic() - self._began
         return self.mask(f"No output for {_duration(seconds)}: {self.doing()}, {_duration(whole)} since the pod began")
 
-    def _copy(self, lines: Iterable[str], output: int) -> None:
-        pace = Pace()
-        for line in lines:
-            self._tail_has_ended |= END_OF_TAIL in line
-            shown = clean_line(line)
-            if shown is None or (not shown and self._last_was_empty):
-                continue
-            self._last_was_empty = not shown
-            shown = self.mask(shown)
-            if shown and not self._tail_has_ended:
-                self._tail.append(shown)
-            for piece in pieces(shown):
-                pace.wait(len(piece))
-                write_all(output, piece)
+    def _copy(self, lines: Iterable[list[str]], output: int) -> None:
+        pace = Pace(_number_of(LOG_PACE, BYTES_PER_SECOND) or math.inf)
+        for those_there in lines:
+            shown = [piece for line in those_there for piece in self._show(line)]
+            # At once: see SECONDS_OF_A_PAUSE.
+            write_all(output, b"".join(shown))
+            pace.wait(shown)
+
+    def _show(self, line: str) -> Iterable[bytes]:
+        """Keep a line for the tail, and return what is shown of it."""
+        self._tail_has_ended |= END_OF_TAIL in line
+        shown = clean_line(line)
+        if shown is None or (not shown and self._last_was_empty):
+            return ()
+        self._last_was_empty = not shown
+        shown = self.mask(shown)
+        if shown and not self._tail_has_ended:
+            self._tail.append(shown)
+        return pieces(shown)
 
     @staticmethod
     def _flush() -> None:
@@ -130,12 +137,12 @@ class Console:
         sys.stderr.flush()
 
 
-def _heartbeat_seconds() -> float | None:
+def _number_of(variable: str, default: float) -> float:
     try:
-        return float(os.environ.get(HEARTBEAT, HEARTBEAT_SECONDS)) or None
+        return float(os.environ.get(variable, default))
     except ValueError:
-        print(f"{HEARTBEAT} is no number of seconds: {os.environ[HEARTBEAT]!r}")
-        return HEARTBEAT_SECONDS
+        print(f"{variable} is no number: {os.environ[variable]!r}")
+        return default
 
 
 def _duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import time
@@ -17,8 +18,9 @@ SECONDS_BETWEEN_STATES = 60.0
 """How often the state of a progress bar is shown: it is one line that has no end for hours."""
 
 BYTES_PER_SECOND = 256 * 1024
-"""How fast output may come for long. Kubernetes starts a new log file after 10 MiB (containerLogMaxSize) and gives
-nobody the older ones, so whoever reads must not be a whole file behind, not even after a break."""
+"""How fast output may come for long, unless :data:`~k8s_sky_provider.protocol.LOG_PACE` says otherwise. Kubernetes
+starts a new log file after 10 MiB (containerLogMaxSize) and gives nobody the older ones, so whoever reads must not be a
+whole file behind, not even after a break."""
 
 BURST = 2 * 1024 * 1024
 """Bytes that may come at once."""
@@ -34,8 +36,8 @@ _CHUNK = 64 * 1024
 _WITHOUT_END = 1024 * 1024
 
 
-def lines_of(descriptor: int, *, silence: float | None, on_silence: Callable[[float], None]) -> Iterator[str]:
-    """Yield the lines that come from a pipe until it is closed, each without its end.
+def lines_of(descriptor: int, *, silence: float | None, on_silence: Callable[[float], None]) -> Iterator[list[str]]:
+    """Yield the lines that come from a pipe until it is closed, each without its end; together those that are there.
 
     What a progress bar overwrites is left out, but for its state once in a while. A line that does not end comes in
     pieces of a MiB.
@@ -56,19 +58,19 @@ def lines_of(descriptor: int, *, silence: float | None, on_silence: Callable[[fl
             break
         last = told = time.monotonic()
         *whole, begun = (begun + chunk).split(b"\n")
-        for line in whole:
-            yield line.decode(errors="replace")
+        if whole:
+            yield [line.decode(errors="replace") for line in whole]
             shown = last
         if b"\r" in begun:
             state, begun = _newest(begun)
             if last - shown > SECONDS_BETWEEN_STATES:
-                yield state.decode(errors="replace")
+                yield [state.decode(errors="replace")]
                 shown = last
         if len(begun) > _WITHOUT_END:
-            yield begun.decode(errors="replace")
+            yield [begun.decode(errors="replace")]
             begun = b""
     if begun:
-        yield begun.decode(errors="replace")
+        yield [begun.decode(errors="replace")]
 
 
 def _newest(line: bytes) -> tuple[bytes, bytes]:
@@ -98,18 +100,21 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 class Pace:
-    """Makes pauses so long that no more than :data:`BYTES_PER_SECOND` pass, but for a :data:`BURST`."""
+    """Makes pauses so long that no more than so many bytes pass in a second, but for a :data:`BURST`."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_per_second: float = BYTES_PER_SECOND) -> None:
+        self._per_second = bytes_per_second
         self._left = float(BURST)
         self._at = time.monotonic()
 
-    def wait(self, size: int) -> None:
-        """Return when a line of so many bytes may pass."""
+    def wait(self, lines: list[bytes]) -> None:
+        """Return when more may pass after these lines."""
+        if self._per_second == math.inf:
+            return
         now = time.monotonic()
-        self._left = min(BURST, self._left + (now - self._at) * BYTES_PER_SECOND)
-        self._left -= BYTES_BEFORE_A_LINE + size
+        self._left = min(BURST, self._left + (now - self._at) * self._per_second)
+        self._left -= sum(BYTES_BEFORE_A_LINE + len(line) for line in lines)
         self._at = now
-        pause = -self._left / BYTES_PER_SECOND
+        pause = -self._left / self._per_second
         if pause >= SECONDS_OF_A_PAUSE:
             time.sleep(pause)

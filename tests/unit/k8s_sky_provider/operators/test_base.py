@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -102,6 +103,22 @@ class TestPod:
         assert container.command == ["tini", "--", "python", "-m", "k8s_sky_provider.runner"]
         assert (kubernetes.request.action, kubernetes.request.arguments["cluster_name"]) == ("launch", "demo")
         assert container.image == IMAGE
+
+    @pytest.mark.parametrize(
+        ("arguments", "pace"),
+        [
+            ({}, None),
+            ({"deferrable": True}, "65536"),
+            ({"deferrable": True, "env_vars": {"K8S_SKY_LOG_BYTES_PER_SECOND": "0"}}, "0"),
+        ],
+    )
+    def test_it_prints_slowly_enough_for_a_triggerer(
+        self, arguments: dict[str, Any], pace: str | None, kubernetes: FakeKubernetes
+    ) -> None:
+        with contextlib.suppress(TaskDeferred):
+            pod_of(make_launch(**arguments), kubernetes)
+        env = {entry.name: entry.value for entry in kubernetes.pod.spec.containers[0].env}
+        assert env.get("K8S_SKY_LOG_BYTES_PER_SECOND") == pace
 
     def test_it_is_one_container_without_a_sidecar_although_the_result_becomes_xcom(
         self, kubernetes: FakeKubernetes

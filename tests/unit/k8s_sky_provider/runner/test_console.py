@@ -185,9 +185,7 @@ def test_a_duration_is_told_in_words(seconds: float, words: str) -> None:
     assert _duration(seconds) == words
 
 
-@pytest.mark.parametrize(
-    ("value", "said"), [("0", []), ("soon", ["K8S_SKY_HEARTBEAT_SECONDS is no number of seconds: 'soon'"])]
-)
+@pytest.mark.parametrize(("value", "said"), [("0", []), ("soon", ["K8S_SKY_HEARTBEAT_SECONDS is no number: 'soon'"])])
 def test_without_a_number_of_seconds_nothing_breaks(value: str, said: list[str]) -> None:
     done = run(f"""
         import time

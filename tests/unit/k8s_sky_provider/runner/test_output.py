@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -32,7 +33,7 @@ def lines(
 
     thread = threading.Thread(target=write)
     thread.start()
-    found = list(lines_of(reading, silence=silence, on_silence=on_silence))
+    found = [line for those_there in lines_of(reading, silence=silence, on_silence=on_silence) for line in those_there]
     thread.join()
     os.close(reading)
     return found
@@ -85,6 +86,13 @@ def test_a_long_line_comes_in_pieces_that_are_text(character: str) -> None:
     assert "".join(piece.decode().removesuffix("\n") for piece in found) == line
 
 
+def test_output_without_a_pace_is_never_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", pytest.fail)
+    pace = Pace(math.inf)
+    for _ in range(10):
+        pace.wait([b"x" * output.BURST])
+
+
 @pytest.mark.parametrize("size", [1, 100, 16_000])
 def test_output_is_held_back_after_a_burst_by_pauses(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     waited: list[float] = []
@@ -93,7 +101,7 @@ def test_output_is_held_back_after_a_burst_by_pauses(monkeypatch: pytest.MonkeyP
     pace = Pace()
     lines = 10 * 1024 * 1024 // (size + output.BYTES_BEFORE_A_LINE)
     for _ in range(lines):
-        pace.wait(size)
+        pace.wait([b"x" * size])
     # What the container runtime writes, line by line, is what fills the log file.
     written = lines * (len("2026-01-01T00:00:00.000000000+00:00 stdout F ") + size)
     assert sum(waited) == pytest.approx((written - output.BURST) / output.BYTES_PER_SECOND, abs=1)
