@@ -56,8 +56,9 @@ SECONDS_BETWEEN_READS = 1.0
 SECONDS_AFTER_END = 24 * 3600
 """How long a log is read on after its container has ended."""
 
-SECONDS_OF_A_GAP = 1.0
-"""From which length on a gap in the timestamps, where the log has begun anew, is told of."""
+SECONDS_OF_A_GAP = 2.0
+"""From which length on a gap in the timestamps, where the log has begun anew, is told of: more than a pause that the
+runner makes (:data:`k8s_sky_provider.runner.output.SECONDS_OF_A_PAUSE`)."""
 
 POSITION_ANNOTATION = "k8s-sky/log-read-up-to"
 """Annotation of a deferred task's pod: timestamp of the last line that is logged."""
@@ -256,8 +257,10 @@ class OncePodManager(PodManager):
         **kwargs: Any,
     ) -> PodLogsConsumer:
         """Read the log, asking for more than is missing and leaving out what has come before."""
+        new_lines = self._new_lines.setdefault((pod.metadata.uid, container_name), NewLines())
         if since_seconds is not None:
-            since_seconds += OVERLAP_SECONDS
+            # From the last line on: KubernetesPodOperator asks from when it last read, and a gap shows nothing then.
+            since_seconds = max(since_seconds + OVERLAP_SECONDS, seconds_since(new_lines.last) or 0)
         kwargs["_request_timeout"] = (CONNECT_SECONDS, SECONDS_OF_SILENCE)
         kwargs["post_termination_timeout"] = SECONDS_AFTER_END
         logs: PodLogsConsumer = super().read_pod_logs(
@@ -272,7 +275,7 @@ class OncePodManager(PodManager):
             container_name=container_name,
             post_termination_timeout=logs.post_termination_timeout,
         )
-        consumer.new_lines = self._new_lines.setdefault((pod.metadata.uid, container_name), NewLines())
+        consumer.new_lines = new_lines
         return consumer
 
     def _log_message(

@@ -245,6 +245,14 @@ def test_another_triggerer_and_the_worker_go_on_where_the_first_was(capsys: pyte
     assert logged(capsys) == TEXTS[4:]
 
 
+def test_a_worker_asks_for_the_log_from_the_last_line_on() -> None:
+    log = FakeLog()
+    manager = OncePodManager(kube_client=log)
+    manager.resume(POD, "base", (dt.datetime.now(tz=dt.UTC) - dt.timedelta(hours=1)).isoformat())
+    manager.read_pod_logs(POD, "base", timestamps=True, since_seconds=3)
+    assert log.asked[0]["since_seconds"] >= 3600, "what has no line before it would pass for a gap"
+
+
 def test_a_gap_where_the_log_has_begun_anew_is_found() -> None:
     new_lines = NewLines()
     new(new_lines, LINES[:1])
