@@ -109,10 +109,11 @@ REASONS: tuple[tuple[re.Pattern[str], ExitCode, str], ...] = (
 
 OUT_OF_REACH = re.compile(
     r"connection to the server \S+ was refused|connection refused|network is unreachable|no route to host|timed out|"
-    r"temporary failure in name resolution|failed to run setup commands on an instance",
+    r"temporary failure in name resolution|failed to run setup commands on an instance|invalid payload string",
     re.IGNORECASE,
 )
-"""Words of errors that have no type of their own: a machine or an API could not be reached, and may be later."""
+"""Words of errors that have no type of their own: a machine or an API could not be reached, and may be later. What a
+machine that goes away answers is an invalid payload."""
 
 LONGEST_REASON = 1000
 """Characters: the log below it has the rest."""
@@ -193,11 +194,8 @@ def _exit_code_of(error: BaseException) -> ExitCode:
     exit_code = next((code for kinds, code in EXIT_CODES if isinstance(error, kinds)), ExitCode.INTERNAL_ERROR)
     # SkyPilot calls a wrong value what it could not reach, too.
     may_be_lost = exit_code in {ExitCode.REQUEST_WRONG, ExitCode.INTERNAL_ERROR}
-    if may_be_lost and any(isinstance(link, NETWORK_ERRORS) for link in _chain(error)):
-        return ExitCode.TRY_AGAIN
-    if exit_code is ExitCode.INTERNAL_ERROR and OUT_OF_REACH.search(str(error)):
-        return ExitCode.TRY_AGAIN
-    return exit_code
+    is_lost = OUT_OF_REACH.search(str(error)) or any(isinstance(link, NETWORK_ERRORS) for link in _chain(error))
+    return ExitCode.TRY_AGAIN if may_be_lost and is_lost else exit_code
 
 
 def _explain_resources(error: exceptions.ResourcesUnavailableError) -> tuple[ExitCode, str]:
