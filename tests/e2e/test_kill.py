@@ -20,7 +20,7 @@ def operator_pods(kubectl: Kubectl, dag_id: str) -> list[str]:
 
 
 def cluster_pods(kubectl: Kubectl) -> list[str]:
-    return names_of_pods(kubectl, "parent=skypilot")
+    return [name for name in names_of_pods(kubectl, "parent=skypilot") if name.startswith("e2e-killed")]
 
 
 def job_has_begun(kubectl: Kubectl, dag_id: str) -> bool:
