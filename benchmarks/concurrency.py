@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 from typing import TYPE_CHECKING, Any
 
 from local_airflow import Kubectl
@@ -26,6 +27,9 @@ AT_ONCE_CLI = (1, 4)
 SECONDS = 1200
 SECONDS_CLI = 300
 """When the command line counts as hung: alone it takes less than one."""
+
+CLI_COMMAND = ["tini", "--", "sh", "-c", 'rmdir ~/.sky/api_server 2>/dev/null; exec "$@"', "--"]
+"""Ours leave a directory that is root's where they mount one of their own: the command line must make its own there."""
 
 CLUSTER = "bench-concurrency"
 SMALL = {"infra": "kubernetes", "cpus": "0.2+", "memory": "0.5+"}
@@ -61,6 +65,8 @@ class Measured:
 def measure() -> list[Measured]:
     """Run ours in both modes and then the command line, on a cluster of their own; wall times."""
     kubectl = Kubectl()
+    # Each pod that is built tells of it.
+    logging.getLogger("airflow.task.operators").setLevel(logging.WARNING)
     with volume(kubectl, CLUSTER) as claim, settings(kubectl):
         with_volume = {"volume_claim": claim, "deployment": CLUSTER}
         measured = _with_cluster(kubectl, "ours, volume", with_volume, cli=True)
@@ -81,6 +87,11 @@ def show(measured: list[Measured]) -> None:
         f"The command line has all of ~/.sky on the volume, as in SkyPilot's example for Airflow; it is run for "
         f"{' and '.join(map(str, AT_ONCE_CLI))} at once only, and counts as hung after {SECONDS_CLI} s."
     )
+
+
+def are_ours_well(measured: list[Measured]) -> bool:
+    """Tell whether all pods of ours ended well."""
+    return not any(one.hung or one.failed for one in measured if one.who.startswith("ours"))
 
 
 def _with_cluster(kubectl: Kubectl, who: str, arguments: dict[str, Any], *, cli: bool) -> list[Measured]:
@@ -107,6 +118,8 @@ def _with_cluster(kubectl: Kubectl, who: str, arguments: dict[str, Any], *, cli:
 def _measure(kubectl: Kubectl, who: str, action: str, pods: list[dict[str, Any]], seconds: float) -> Measured:
     print(f"{len(pods)} x {action}, {who}", flush=True)
     ended = run_together(kubectl, pods, seconds).values()
+    for pod in [pod for pod in ended if pod.exit_code][:1]:
+        print(f"ended with {pod.exit_code}:\n{pod.log[-2000:]}")
     kubectl("wait", "--for=delete", *(f"pod/{pod['metadata']['name']}" for pod in pods), "--timeout=120s")
     measured = Measured(
         who=who,
@@ -135,7 +148,7 @@ def _of_cli(pod: dict[str, Any], command: list[str]) -> dict[str, Any]:
     """Return the pod with a command of SkyPilot's command line, which cannot do without its own server."""
     pod = copy.deepcopy(pod)
     container = pod["spec"]["containers"][0]
-    container["command"], container["args"] = ["tini", "--"], command
+    container["command"], container["args"] = CLI_COMMAND, command
     for variable in container["env"]:
         if variable["name"] == "SKYPILOT_DISABLE_LOCAL_API_SERVER":
             variable["value"] = "0"
