@@ -57,7 +57,7 @@ fault-table: $(VENV)/installed ## run the tests that break things and write the 
 
 .PHONY: bench
 bench: $(VENV)/installed deploy ## measure, side by side in one run
-	AIRFLOW_HOME=$(CURDIR)/.build/airflow PYTHONPATH=hack $(BIN)/python -m benchmarks
+	AIRFLOW_HOME=$(CURDIR)/.build/airflow AIRFLOW__LOGGING__LOGGING_LEVEL=WARNING PYTHONPATH=hack $(BIN)/python -m benchmarks
 
 .PHONY: deploy
 deploy: ## the local cluster with the chart and the example DAGs on it

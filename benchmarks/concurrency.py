@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import logging
 from typing import TYPE_CHECKING, Any
 
 from local_airflow import Kubectl
@@ -65,8 +64,6 @@ class Measured:
 def measure() -> list[Measured]:
     """Run ours in both modes and then the command line, on a cluster of their own; wall times."""
     kubectl = Kubectl()
-    # Each pod that is built tells of it.
-    logging.getLogger("airflow.task.operators").setLevel(logging.WARNING)
     with volume(kubectl, CLUSTER) as claim, settings(kubectl):
         with_volume = {"volume_claim": claim, "deployment": CLUSTER}
         measured = _with_cluster(kubectl, "ours, volume", with_volume, cli=True)
