@@ -106,7 +106,7 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
         outcome = action(run)
         exit_code, reason = outcome.exit_code, outcome.reason
     except CancelledActionError:
-        exit_code, reason = ExitCode.CANCELLED, _undo(run)
+        exit_code, reason = ExitCode.CANCELLED, _undo(run, console)
     except ActionFailedError as failure:
         exit_code, reason, error_name = failure.exit_code, failure.reason, failure.error
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it is, the task must hear of it
@@ -117,7 +117,7 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
             exit_code, reason = ExitCode.DEPLOYMENT_WRONG, f"The volume is full, make room there: {reason}"
     if _told_to_stop.is_set() and exit_code != ExitCode.CANCELLED:
         # SkyPilot has places that catch any exception: the signal counts all the same.
-        exit_code, reason = ExitCode.CANCELLED, _undo(run)
+        exit_code, reason = ExitCode.CANCELLED, _undo(run, console)
     if exit_code != ExitCode.OK:
         if exit_code != ExitCode.CANCELLED and run and run.cluster_name and run.cluster_name not in reason:
             reason = f"Cluster {run.cluster_name}: {reason}"
@@ -135,7 +135,8 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
     )
 
 
-def _undo(run: actions.Run | None) -> str:
+def _undo(run: actions.Run | None, console: Console) -> str:
+    console.hurry()
     if run is None:
         return "Cancelled before anything was done"
     print(f"Told to stop; on_cancel is {run.request.on_cancel or 'not set'}")

@@ -64,6 +64,7 @@ class Console:
         self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
         self._tail_has_ended = False
         self._last_was_empty = True
+        self._is_ending = threading.Event()
         self._began = time.monotonic()
         self.doing: Callable[[], str] = lambda: "the action"
         """Returns what is at work, in words, for the line that says so when there was no output for long."""
@@ -101,18 +102,23 @@ class Console:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.hurry()
         self._flush()
         for saved, descriptor in zip(self._saved, (1, 2), strict=True):
             os.dup2(saved, descriptor)
         self._pump.join(timeout=SECONDS_TO_DRAIN)
         self._flush()
 
+    def hurry(self) -> None:
+        """Hold nothing back any more: what the pipe still has is little, and who prints now must not wait for it."""
+        self._is_ending.set()
+
     def _heartbeat(self, seconds: float) -> str:
         whole = time.monotonic() - self._began
         return self.mask(f"No output for {_duration(seconds)}: {self.doing()}, {_duration(whole)} since the pod began")
 
     def _copy(self, lines: Iterable[list[str]], output: int) -> None:
-        pace = Pace(_number_of(LOG_PACE, BYTES_PER_SECOND) or math.inf)
+        pace = Pace(_number_of(LOG_PACE, BYTES_PER_SECOND) or math.inf, self._is_ending.wait)
         for those_there in lines:
             shown = [piece for line in those_there for piece in self._show(line)]
             # At once: see SECONDS_OF_A_PAUSE.

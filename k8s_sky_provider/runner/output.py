@@ -100,10 +100,15 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 class Pace:
-    """Makes pauses so long that no more than so many bytes pass in a second, but for a :data:`BURST`."""
+    """Makes pauses so long that no more than so many bytes pass in a second, but for a :data:`BURST`.
 
-    def __init__(self, bytes_per_second: float = BYTES_PER_SECOND) -> None:
+    :param bytes_per_second: infinite for no pauses
+    :param pause: waits for so many seconds
+    """
+
+    def __init__(self, bytes_per_second: float, pause: Callable[[float], object]) -> None:
         self._per_second = bytes_per_second
+        self._pause = pause
         self._left = float(BURST)
         self._at = time.monotonic()
 
@@ -115,6 +120,6 @@ class Pace:
         self._left = min(BURST, self._left + (now - self._at) * self._per_second)
         self._left -= sum(BYTES_BEFORE_A_LINE + len(line) for line in lines)
         self._at = now
-        pause = -self._left / self._per_second
-        if pause >= SECONDS_OF_A_PAUSE:
-            time.sleep(pause)
+        seconds = -self._left / self._per_second
+        if seconds >= SECONDS_OF_A_PAUSE:
+            self._pause(seconds)

@@ -178,6 +178,30 @@ def test_a_long_silence_is_told_of_and_not_in_the_tail() -> None:
     ]
 
 
+@pytest.mark.parametrize("what", ["the end", "a kill"])
+def test_what_is_held_back_delays_neither_the_end_nor_a_kill(what: str) -> None:
+    done = run(f"""
+        import time
+        from k8s_sky_provider.runner import output
+        output.BURST = 0
+        os.environ["K8S_SKY_LOG_BYTES_PER_SECOND"] = "1000"
+        console = Console()
+        began = time.monotonic()
+        with console:
+            for number in range(100):
+                print(number)
+            time.sleep(0.5)
+            if {what == "a kill"}:
+                console.hurry()
+                sys.stdout.write("x" * 200_000 + chr(10))
+        took = time.monotonic() - began
+        print("in time" if took < 4 else took)
+        """)
+    lines = done.stdout.splitlines()
+    assert lines[:100] == [str(number) for number in range(100)]
+    assert lines[-1] == "in time"
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"), [(5, "5 s"), (119, "2 min"), (300, "5 min"), (7200, "2 h 0 min"), (9000, "2 h 30 min")]
 )

@@ -86,9 +86,8 @@ def test_a_long_line_comes_in_pieces_that_are_text(character: str) -> None:
     assert "".join(piece.decode().removesuffix("\n") for piece in found) == line
 
 
-def test_output_without_a_pace_is_never_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", pytest.fail)
-    pace = Pace(math.inf)
+def test_output_without_a_pace_is_never_held_back() -> None:
+    pace = Pace(math.inf, lambda seconds: pytest.fail(f"{seconds} s"))
     for _ in range(10):
         pace.wait([b"x" * output.BURST])
 
@@ -96,9 +95,8 @@ def test_output_without_a_pace_is_never_held_back(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("size", [1, 100, 16_000])
 def test_output_is_held_back_after_a_burst_by_pauses(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("time.sleep", waited.append)
     monkeypatch.setattr("time.monotonic", lambda: sum(waited))
-    pace = Pace()
+    pace = Pace(output.BYTES_PER_SECOND, waited.append)
     lines = 10 * 1024 * 1024 // (size + output.BYTES_BEFORE_A_LINE)
     for _ in range(lines):
         pace.wait([b"x" * size])
