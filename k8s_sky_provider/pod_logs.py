@@ -14,6 +14,7 @@ import contextlib
 import datetime as dt
 import math
 import re
+import secrets
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
@@ -62,6 +63,9 @@ runner makes (:data:`k8s_sky_provider.runner.output.SECONDS_OF_A_PAUSE`)."""
 
 POSITION_ANNOTATION = "k8s-sky/log-read-up-to"
 """Annotation of a deferred task's pod: timestamp of the last line that is logged."""
+
+CREATE_ANNOTATION = "k8s-sky/create"
+"""Annotation of a pod: a random token of the request that created it, by which a lost answer is made good."""
 
 OVERLAP_SECONDS = 5
 """How much more is asked for: clocks differ, and KubernetesPodOperator reads on two seconds late after a timeout."""
@@ -301,13 +305,24 @@ class OncePodManager(PodManager):
         self._batch.add(message, prefix=prefix, more=self.has_more_lines, log=log)
 
     def create_pod(self, pod: k8s.V1Pod) -> k8s.V1Pod:
-        """Create a pod; one that is there already was made by a request whose answer was lost."""
+        """Create a pod; one that an attempt of this very create has made is taken, and no other of that name."""
+        pod.metadata.annotations = {**(pod.metadata.annotations or {}), CREATE_ANNOTATION: secrets.token_hex(16)}
+        return super().create_pod(pod)
+
+    def run_pod_async(self, pod: k8s.V1Pod, **kwargs: Any) -> k8s.V1Pod:
+        """Make one attempt to create a pod."""
         try:
-            return super().create_pod(pod)
+            return super().run_pod_async(pod, **kwargs)
         except ApiException as error:
             if error.status != 409:
                 raise
-            return self.read_pod(pod)
+            try:
+                there = self.read_pod(pod)
+            except ApiException:
+                raise error from None
+            if (there.metadata.annotations or {}).get(CREATE_ANNOTATION) != pod.metadata.annotations[CREATE_ANNOTATION]:
+                raise
+            return there
 
     def resume(self, pod: k8s.V1Pod, container_name: str, since: str | None) -> None:
         """Take all lines up to a timestamp of :attr:`NewLines.last` as known."""

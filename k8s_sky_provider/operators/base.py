@@ -275,7 +275,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         """Create the pod or find the one that this task instance already has.
 
         :raises SkyDeploymentError: if Kubernetes refuses the pod for good
-        :raises SkyTransientError: if a quota is used up
+        :raises SkyTransientError: if a quota is used up, or another task has a pod of that name
         """
         self._check_claims(pod_request_obj)
         try:
@@ -284,6 +284,11 @@ class SkyBaseOperator(KubernetesPodOperator):
             message = api_message(error)
             if "exceeded quota" in message:
                 raise SkyTransientError(f"Kubernetes has no room for the pod now: {message}") from error
+            if error.status == 409:
+                raise SkyTransientError(
+                    f"Kubernetes did not create the pod: {message}. If it is another task's pod that has the name, "
+                    "leave out random_name_suffix=False"
+                ) from error
             if error.status in {400, 403, 404, 422}:
                 raise SkyDeploymentError(
                     f"Kubernetes refuses the pod in namespace {pod_request_obj.metadata.namespace!r}: {message}"

@@ -165,6 +165,8 @@ class FakeKubernetes:
         if pod.metadata.namespace != namespace:
             raise api_error(400, "the namespace of the object does not match the namespace of the request")
         name = pod.metadata.name
+        if name in self._pods:
+            raise api_error(409, f'pods "{name}" already exists', "Conflict")
         _refuse_duplicates("spec.volumes name", [volume.name for volume in pod.spec.volumes or []])
         for container in pod.spec.containers:
             _refuse_duplicates("mountPath", [mount.mount_path for mount in container.volume_mounts or []])

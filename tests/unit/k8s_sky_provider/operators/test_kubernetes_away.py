@@ -12,16 +12,18 @@ from k8s_sky_provider.exceptions import SkyTransientError
 from k8s_sky_provider.kubernetes_api import Patience
 from k8s_sky_provider.operators import SkyStatusOperator
 from unit.k8s_sky_provider.fake_kubernetes import api_error
-from unit.k8s_sky_provider.operators.running import make_dag, run_task
+from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
 
 if TYPE_CHECKING:
     from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
 
+QUOTA_CONFLICT = 'Operation cannot be fulfilled on resourcequotas "compute": the object has been modified'
+
 pytestmark = pytest.mark.usefixtures("deployment")
 
 
-def make() -> SkyStatusOperator:
-    return SkyStatusOperator(task_id="task", dag=make_dag())
+def make(**arguments: Any) -> SkyStatusOperator:
+    return SkyStatusOperator(task_id="task", dag=make_dag(), **arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +56,38 @@ def test_a_pod_whose_creation_was_not_answered_is_taken(
 
     monkeypatch.setattr(kubernetes, "create_namespaced_pod", create_without_answer)
     assert run_task(make, kubernetes).xcom["result"]["exit_code"] == 0
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_another_runs_pod_of_the_same_name_is_not_taken(kubernetes: FakeKubernetes, deferrable: bool) -> None:
+    def make_named() -> SkyStatusOperator:
+        return make(name="status", random_name_suffix=False, deferrable=deferrable)
+
+    other = make_named()
+    other.get_or_create_pod(other.build_pod_request_obj(of_run := context_of(other, TaskInstance(run_id="a"))), of_run)
+    with pytest.raises(SkyTransientError, match=r'pods "status" already exists.*random_name_suffix'):
+        run_task(make_named, kubernetes, TaskInstance(run_id="b"))
+    assert kubernetes.left_over == ["status"]
+
+
+def test_a_conflict_that_is_no_pod_of_that_name_is_tried_again(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, conflicts = kubernetes.create_namespaced_pod, iter(range(2))
+
+    def create_at_the_third_attempt(**arguments: Any) -> Any:
+        if next(conflicts, None) is not None:
+            raise api_error(409, QUOTA_CONFLICT, "Conflict")
+        return create(**arguments)
+
+    monkeypatch.setattr(kubernetes, "create_namespaced_pod", create_at_the_third_attempt)
+    assert run_task(make, kubernetes).xcom["result"]["exit_code"] == 0
+
+
+def test_a_conflict_that_stays_is_a_failure_that_a_retry_can_mend(kubernetes: FakeKubernetes) -> None:
+    kubernetes.create_error = api_error(409, QUOTA_CONFLICT, "Conflict")
+    with pytest.raises(SkyTransientError, match="resourcequotas"):
+        run_task(make, kubernetes)
 
 
 def test_a_worker_is_patient_from_its_first_request(kubernetes: FakeKubernetes) -> None:
