@@ -16,7 +16,7 @@ import math
 import re
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from aiohttp import ClientError, SocketTimeoutError
 from airflow.providers.cncf.kubernetes.utils.pod_manager import (
@@ -27,9 +27,10 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import (
 )
 from kubernetes.client.exceptions import ApiException
 from kubernetes_asyncio import client as async_client
+from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from kubernetes.client import models as k8s
     from pendulum import DateTime
@@ -53,6 +54,9 @@ BYTES_AHEAD = 256 * 1024
 
 SECONDS_BETWEEN_READS = 1.0
 """How long to wait after a connection that had nothing new."""
+
+SECONDS_BETWEEN_LOOKS = 5.0
+"""How often a base container is looked at whose log is not asked for."""
 
 SECONDS_AFTER_END = 24 * 3600
 """How long a log is read on after its container has ended."""
@@ -243,10 +247,15 @@ class _NewLinesConsumer(PodLogsConsumer):
 
 
 class OncePodManager(PodManager):
-    """KubernetesPodOperator's pod manager, that logs each line once and the last one too."""
+    """KubernetesPodOperator's pod manager, that logs each line once and the last one too.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    :param base_container_name: the container whose end is the end of the work
+    """
+
+    def __init__(self, *args: Any, base_container_name: str = "base", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.base_container_name = base_container_name
+        self._native_sidecars: list[str] = []
         self.has_more_lines = False
         self._new_lines: dict[tuple[str, str], NewLines] = {}
         self._batch = _Batch()
@@ -328,6 +337,45 @@ class OncePodManager(PodManager):
         """Take all lines up to a timestamp of :attr:`NewLines.last` as known."""
         self._new_lines[(pod.metadata.uid, container_name)] = NewLines(since)
 
+    def fetch_requested_init_container_logs(
+        self, pod: k8s.V1Pod, init_containers: Iterable[str] | str | Literal[True] | None, *args: Any, **kwargs: Any
+    ) -> list[PodLoggingStatus]:
+        """Follow the logs of init containers; one that runs beside the base container is read when that has ended."""
+        never_ends = {container.name for container in pod.spec.init_containers or [] if _is_native_sidecar(container)}
+        requested = _names(init_containers, self.get_init_container_names(pod))
+        self._native_sidecars = [name for name in requested if name in never_ends]
+        return super().fetch_requested_init_container_logs(
+            pod, [name for name in requested if name not in never_ends], *args, **kwargs
+        )
+
+    def fetch_requested_container_logs(
+        self,
+        pod: k8s.V1Pod,
+        containers: Iterable[str] | str | Literal[True],
+        follow_logs: bool = False,
+        container_name_log_prefix_enabled: bool = True,
+        log_formatter: Callable[[str, str], str] | None = None,
+    ) -> list[PodLoggingStatus]:
+        """Follow the base container; when it has ended, log what the others have written: they may never end."""
+        options: dict[str, Any] = {
+            "container_name_log_prefix_enabled": container_name_log_prefix_enabled,
+            "log_formatter": log_formatter,
+        }
+        base = self.base_container_name
+        requested = _names(containers, self.get_container_names(pod))
+        statuses: list[PodLoggingStatus] = []
+        if base in requested:
+            statuses += super().fetch_requested_container_logs(pod, [base], follow_logs, **options)
+        elif follow_logs:
+            self.await_container_completion(pod, base, SECONDS_BETWEEN_LOOKS)
+        try:
+            others = [name for name in requested if name != base]
+            statuses += super().fetch_requested_container_logs(pod, others, **options)
+            statuses += [self.fetch_container_logs(pod, name, **options) for name in self._native_sidecars]
+        except (ApiException, HTTPError) as error:
+            self.log.warning("The logs of the other containers cannot be read: %s", error)
+        return statuses
+
     def fetch_container_logs(
         self, pod: k8s.V1Pod, container_name: str, *, follow: bool = False, **kwargs: Any
     ) -> PodLoggingStatus:
@@ -336,6 +384,17 @@ class OncePodManager(PodManager):
         if not follow or status.running:
             return status
         return super().fetch_container_logs(pod, container_name, **{**kwargs, "since_time": status.last_log_time})
+
+
+def _names(requested: Iterable[str] | str | Literal[True] | None, there: list[str]) -> list[str]:
+    """Return the containers whose logs are asked for, in KubernetesPodOperator's ways to say which."""
+    if requested is True:
+        return there
+    return [requested] if isinstance(requested, str) else list(requested or ())
+
+
+def _is_native_sidecar(container: k8s.V1Container) -> bool:
+    return bool(container.restart_policy == "Always")
 
 
 class OnceAsyncPodManager(AsyncPodManager):

@@ -210,7 +210,13 @@ class SkyBaseOperator(KubernetesPodOperator):
     @cached_property
     def pod_manager(self) -> OncePodManager:
         """Return what reads the pod's log."""
-        return OncePodManager(kube_client=self.client, callbacks=self.callbacks)
+        return OncePodManager(
+            kube_client=self.client, callbacks=self.callbacks, base_container_name=self.base_container_name
+        )
+
+    def is_istio_enabled(self, pod: k8s.V1Pod) -> bool:
+        """Have every pod end with its base container, as KubernetesPodOperator has one with Istio's sidecar."""
+        return pod is not None
 
     def _write_logs(  # type: ignore[override]  # the base's is wrapped in retries, which the pod manager has too
         self, pod: k8s.V1Pod, follow: bool = False, since_time: Any = None
@@ -313,7 +319,9 @@ class SkyBaseOperator(KubernetesPodOperator):
         terminated = _terminated_state(remote_pod, self.base_container_name)
         failed = "" if terminated or isinstance(under_way, (SkyPilotError, HTTPError)) else self._why_failed(pod)
         try:
-            super().cleanup(pod, remote_pod, xcom_result=xcom_result, context=context)
+            # A pod whose end nobody has seen is not deleted because the API is away.
+            if not isinstance(under_way, (HTTPError, KubernetesApiException)):
+                super().cleanup(pod, remote_pod, xcom_result=xcom_result, context=context)
         except AirflowSkipException:
             raise
         except AirflowException as error:

@@ -79,9 +79,10 @@ def trigger_event(deferred: TaskDeferred, status: k8s.V1PodStatus) -> dict[str, 
     """Return the event of KubernetesPodTrigger for a pod's last status."""
     assert deferred.trigger is not None
     event = {"name": deferred.trigger.pod_name, "namespace": deferred.trigger.pod_namespace, "last_log_time": None}
-    if status.phase == "Succeeded":
+    ended = next((one.state.terminated for one in status.container_statuses or [] if one.name == "base"), None)
+    if ended is not None and ended.exit_code == 0:
         return {**event, "status": "success"}
-    if status.phase == "Failed":
+    if ended is not None or status.phase == "Failed":
         return {**event, "status": "failed", "message": "Container state failed"}
     waiting = status.container_statuses[0].state.waiting
     message = f"Image cannot be pulled, unable to start: {waiting.reason}\n{waiting.message}"
