@@ -71,9 +71,7 @@ def run_action(arguments: list[str], *, home: Path, make_engine: Callable[[], En
     except ProtocolError as error:
         print(error, file=sys.stderr)
         return SkyResult(action="unknown", exit_code=ExitCode.DEPLOYMENT_WRONG, reason=str(error))
-    overrides = request.arguments.get("overrides")
-    secret_file = overrides.get("secret_file") if isinstance(overrides, dict) else None
-    console = Console(state.secret_values() | state.values_in_secret_file(secret_file))
+    console = Console(state.secret_values())
     with console:
         result = _run(request, home, make_engine, console)
     result = _mask(result, console)
@@ -101,7 +99,13 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
         )
         credentials.prepare(home)
         store = _store(home)
-        run = actions.Run(request=request, engine=alone_at_first(store, make_engine), home=home, store=store)
+        run = actions.Run(
+            request=request,
+            engine=alone_at_first(store, make_engine),
+            home=home,
+            store=store,
+            mask=lambda secrets: console.add_secrets(state.to_mask(secrets)),
+        )
         console.doing = run.describe
         outcome = action(run)
         exit_code, reason = outcome.exit_code, outcome.reason

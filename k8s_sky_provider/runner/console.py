@@ -60,7 +60,8 @@ class Console:
     """
 
     def __init__(self, secrets: frozenset[str] = frozenset()) -> None:
-        self._secrets = sorted(secrets, key=len, reverse=True)
+        self._secrets: list[str] = []
+        self.add_secrets(secrets)
         self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
         self._tail_has_ended = False
         self._last_was_empty = True
@@ -73,6 +74,10 @@ class Console:
     def tail(self) -> list[str]:
         """The last lines that were shown before :data:`END_OF_TAIL`, the oldest first."""
         return list(self._tail)
+
+    def add_secrets(self, secrets: frozenset[str]) -> None:
+        """Replace these values too from now on."""
+        self._secrets = sorted({*self._secrets, *secrets}, key=len, reverse=True)
 
     def mask(self, text: str) -> str:
         """Return the text without the values of secrets."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from k8s_sky_provider.protocol import JsonValue, TaskOverrides
     from k8s_sky_provider.runner.remote_shell import CommandOutput
@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 class Tasks(Protocol):
     """Task YAMLs."""
 
-    def load_task(self, task: str | dict[str, Any], overrides: TaskOverrides) -> Any:
-        """Read, check and override a task, given by content or by path."""
+    def load_task(
+        self, task: str | dict[str, Any], overrides: TaskOverrides, mask: Callable[[Iterable[str]], None]
+    ) -> Any:
+        """Read, check and override a task, given by content or by path.
+
+        :param mask: is told the values of the task's secrets before anything is done with them
+        """
 
 
 class Clusters(Protocol):
@@ -210,9 +215,13 @@ class ManagedJobs(Protocol):
     """Jobs that SkyPilot's jobs controller looks after. A job has one row for each of its tasks."""
 
     def load_job(
-        self, task: str | dict[str, Any] | list[dict[str, Any]], overrides: TaskOverrides, job_name: str
+        self,
+        task: str | dict[str, Any] | list[dict[str, Any]],
+        overrides: TaskOverrides,
+        job_name: str,
+        mask: Callable[[Iterable[str]], None],
     ) -> Any:
-        """Read, check and override all the tasks of a job."""
+        """Read, check and override all the tasks of a job; ``mask`` as in :meth:`Tasks.load_task`."""
 
     def launch_managed_job(self, job: Any, *, pool: str | None, num_jobs: int | None) -> list[int]:
         """Bring the controller up if it is not, and submit a job as often as asked; return the ids."""

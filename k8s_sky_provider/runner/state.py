@@ -11,11 +11,11 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k8s_sky_provider.protocol import SECRETS_DIRECTORY, ExitCode, JsonValue, Owner
+from k8s_sky_provider.protocol import SECRETS_DIRECTORY, ExitCode, Owner
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from k8s_sky_provider.runner.store import Store
 
@@ -127,9 +127,13 @@ def _mount_of(path: Path, mount_table: Path) -> tuple[Path, str]:
 
 
 def secret_values(directory: Path = Path(SECRETS_DIRECTORY)) -> frozenset[str]:
-    """Return the values of the Secrets that are the pod's environment, line by line, so that logs can be masked."""
-    texts = [path.read_text(errors="replace") for path in directory.glob("*/*") if path.is_file()]
-    lines = {line.strip() for text in texts for line in text.splitlines()}
+    """Return what is to be masked of the Secrets that are the pod's environment."""
+    return to_mask(path.read_text(errors="replace") for path in directory.glob("*/*") if path.is_file())
+
+
+def to_mask(secrets: Iterable[str]) -> frozenset[str]:
+    """Return what is not to be shown of secrets: each of their lines, for a log has lines, and passwords of URIs."""
+    lines = {line.strip() for text in secrets for line in text.splitlines()}
     values = lines.union(*map(_passwords, lines))
     return frozenset(value for value in values if len(value) >= SHORTEST_SECRET)
 
@@ -139,18 +143,6 @@ def _passwords(line: str) -> set[str]:
     _, has_password, password = line.partition("://")[2].rpartition("@")[0].partition(":")
     plain = urllib.parse.unquote(password)
     return {password, plain, urllib.parse.quote(plain, safe=" +")} if has_password else set()
-
-
-def values_in_secret_file(path: JsonValue) -> frozenset[str]:
-    """Return the values of a task's ``secret_file``, so that logs can be masked; none where there is no such file."""
-    if not isinstance(path, str):
-        return frozenset()
-    try:
-        lines = Path(path).expanduser().read_text(errors="replace").splitlines()
-    except (OSError, ValueError, RuntimeError):
-        return frozenset()
-    values = {line.partition("=")[2].strip().strip("'\"") for line in lines}
-    return frozenset(value for value in values if len(value) >= SHORTEST_SECRET)
 
 
 def record_owner(store: Store, cluster_name: str, owner: Owner) -> None:

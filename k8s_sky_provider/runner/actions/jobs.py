@@ -39,7 +39,7 @@ def jobs_launch(run: Run) -> Outcome:
     """Submit a managed job and wait for it; a task that is tried again follows the job that it has."""
     arguments = run.request.arguments
     name, wanted = str(arguments["job_name"]), arguments["num_jobs"] or 1
-    job = run.engine.load_job(arguments["task"], TaskOverrides(**arguments["overrides"]), name)
+    job = run.engine.load_job(arguments["task"], TaskOverrides(**arguments["overrides"]), name, run.mask)
     job_ids: list[int] = []
     own_name = bool(arguments["name_is_of_task_instance"])
     run.undo = functools.partial(_undo, run, job_ids, name if own_name else None)

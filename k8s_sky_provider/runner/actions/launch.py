@@ -29,7 +29,7 @@ def launch(run: Run) -> Outcome:
     """Launch a cluster, or use the one of that name, run the task and wait for it unless told not to."""
     arguments = run.request.arguments
     name = run.cluster_name = str(arguments["cluster_name"])
-    task = run.engine.load_task(arguments["task"], _overrides(run))
+    task = run.engine.load_task(arguments["task"], _overrides(run), run.mask)
     if arguments["dryrun"]:
         run.engine.launch(task, name, dryrun=True, **_options(run))
         return Outcome(return_value=name)
@@ -61,7 +61,7 @@ def exec_(run: Run) -> Outcome:
     """Run a task on a cluster that is up and wait for it unless told not to."""
     arguments = run.request.arguments
     name = run.cluster_name = str(arguments["cluster_name"])
-    task = run.engine.load_task(arguments["task"], _overrides(run))
+    task = run.engine.load_task(arguments["task"], _overrides(run), run.mask)
     run.undo = functools.partial(_undo, run, name, made_here=False)
     with sharing(run, name):
         if once.may_have_submitted(run):

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 from k8s_sky_provider.protocol import TERMINATION_MESSAGE_LIMIT, ExitCode, JsonValue, OnCancel, SkyRequest, SkyResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from k8s_sky_provider.runner.engine_interface import Engine
     from k8s_sky_provider.runner.store import Store
+
+
+def _mask_nothing(values: Iterable[str]) -> None:
+    del values
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -30,6 +34,7 @@ class Run:
         returns what was done, in words
     :param locked: the cluster that this run has for itself alone
     :param told_to_stop: whether ``on_cancel`` is being done
+    :param mask: takes values that are not to be shown in the log and the result
     """
 
     request: SkyRequest
@@ -42,6 +47,7 @@ class Run:
     undo: Callable[[OnCancel], str] | None = None
     locked: str | None = None
     told_to_stop: bool = False
+    mask: Callable[[Iterable[str]], None] = _mask_nothing
 
     def describe(self) -> str:
         """Return what is at work, in words."""

@@ -33,7 +33,7 @@ def serve_up(run: Run) -> Outcome:
     """Bring a service up and wait until it is ready; one that does not get there is taken down."""
     arguments = run.request.arguments
     name = str(arguments["service_name"])
-    task = run.engine.load_task(arguments["task"], TaskOverrides(**arguments["overrides"]))
+    task = run.engine.load_task(arguments["task"], TaskOverrides(**arguments["overrides"]), run.mask)
     owner, recorded = run.request.owner, state.owner_of(run.store, _record(name, pool=False))
     own = recorded is not None and recorded.task_instance == owner.task_instance
     there = _find(run, name, pool=False)
@@ -65,7 +65,7 @@ def serve_update(run: Run) -> Outcome:
     """Give a service another task and wait until that one serves."""
     arguments = run.request.arguments
     name = str(arguments["service_name"])
-    task = run.engine.load_task(arguments["task"], TaskOverrides(**arguments["overrides"]))
+    task = run.engine.load_task(arguments["task"], TaskOverrides(**arguments["overrides"]), run.mask)
     before = _get(run, name, pool=False)
     run.engine.service_update(task, name, arguments["mode"])
     row = before
@@ -80,7 +80,7 @@ def pool_apply(run: Run) -> Outcome:
     name = str(arguments["pool_name"])
     task = None
     if arguments["task"] is not None:
-        task = run.engine.load_task(arguments["task"], TaskOverrides(**arguments["overrides"]))
+        task = run.engine.load_task(arguments["task"], TaskOverrides(**arguments["overrides"]), run.mask)
     before = _find(run, name, pool=True)
     if before is None and task is None:
         raise ActionFailedError(

@@ -22,7 +22,7 @@ from k8s_sky_provider.runner.engine.tasks import SkyTasks
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import sky
 
@@ -59,14 +59,18 @@ class SkyManagedJobs(SkyTasks):
     """See :class:`k8s_sky_provider.runner.engine_interface.ManagedJobs`."""
 
     def load_job(
-        self, task: str | dict[str, Any] | list[dict[str, Any]], overrides: TaskOverrides, job_name: str
+        self,
+        task: str | dict[str, Any] | list[dict[str, Any]],
+        overrides: TaskOverrides,
+        job_name: str,
+        mask: Callable[[Iterable[str]], None],
     ) -> sky.Dag:
         """Read, check and override all the tasks of a job; what is said over a task is said over each."""
         documents = _read_documents(task) if isinstance(task, str) else [task] if isinstance(task, dict) else task
         # A pipeline may begin with a document that is no task, a job group must.
         head = documents[:1] if len(documents) > 1 and _is_header(documents[0]) else []
         of_each = overrides if len(documents) - len(head) == 1 else dataclasses.replace(overrides, job_name=None)
-        tasks = [self.load_task(document, of_each).to_yaml_config() for document in documents[len(head) :]]
+        tasks = [self.load_task(document, of_each, mask).to_yaml_config() for document in documents[len(head) :]]
         if isinstance(task, str):
             os.chdir(Path(task).expanduser().parent)
         try:

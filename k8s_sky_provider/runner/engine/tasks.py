@@ -6,18 +6,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dotenv
 import sky
 import yaml
 from sky import skypilot_config
 from sky.utils import infra_utils, registry
 
 from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner import env_file
 from k8s_sky_provider.runner.engine.errors import explain
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
     import contextlib
+    from collections.abc import Callable, Iterable
 
     from k8s_sky_provider.protocol import TaskOverrides
 
@@ -29,13 +30,20 @@ class SkyTasks:
 
     _configured: contextlib.AbstractContextManager[None]
 
-    def load_task(self, task: str | dict[str, Any], overrides: TaskOverrides) -> sky.Task:
+    def load_task(
+        self, task: str | dict[str, Any], overrides: TaskOverrides, mask: Callable[[Iterable[str]], None]
+    ) -> sky.Task:
         """Read, check and override a task, given by content or by path.
 
         From here on the process is in the directory that the task's relative paths start from, and has the
         configuration of ``overrides``: it serves this one task.
         """
         content = _read_task_file(task) if isinstance(task, str) else task
+        secrets = [
+            *env_file.read("secret_file", overrides.secret_file),
+            *_secrets_of_the_pod(content, overrides.secrets),
+        ]
+        mask([*(value for _, value in secrets), *_inline_secrets(content)])
         try:
             os.chdir(Path(task).expanduser().parent if isinstance(task, str) else _work_directory())
             # Kept, because the configuration is the old one again when this is no more.
@@ -43,11 +51,8 @@ class SkyTasks:
             self._configured.__enter__()
             loaded = sky.Task.from_yaml_config(
                 _with_default_resources(content, overrides),
-                env_overrides=[*_read_env_file("env_file", overrides.env_file), *overrides.envs.items()],
-                secrets_overrides=[
-                    *_read_env_file("secret_file", overrides.secret_file),
-                    *_secrets_of_the_pod(content, overrides.secrets),
-                ],
+                env_overrides=[*env_file.read("env_file", overrides.env_file), *overrides.envs.items()],
+                secrets_overrides=secrets,
             )
             loaded.set_resources_override(_resources_override(overrides.resources))
             if overrides.num_nodes is not None:
@@ -100,21 +105,6 @@ def _read_task_file(path: str) -> dict[str, Any]:
     return documents[0]
 
 
-def _read_env_file(field: str, path: str | None) -> list[tuple[str, str]]:
-    if path is None:
-        return []
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ActionFailedError(ExitCode.REQUEST_WRONG, f"{field}: {path!r} does not exist on the volume")
-    values = dotenv.dotenv_values(file)
-    empty = [name for name, value in values.items() if value is None]
-    if empty:
-        raise ActionFailedError(
-            ExitCode.REQUEST_WRONG, f"{field}: {path!r} has lines that are not NAME=value: {', '.join(empty)}"
-        )
-    return [(name, value) for name, value in values.items() if value is not None]
-
-
 def _with_default_resources(content: dict[str, Any], overrides: TaskOverrides) -> dict[str, Any]:
     """Return the task with the defaults where it says nothing."""
     resources = content.get("resources") or {}
@@ -153,3 +143,9 @@ def _secrets_of_the_pod(task: dict[str, Any], more: list[str]) -> list[tuple[str
             'this key: credentials=[{"secret": ..., "env": True}]',
         )
     return [(str(name), os.environ[str(name)]) for name in [*names, *more] if str(name) in os.environ]
+
+
+def _inline_secrets(task: dict[str, Any]) -> list[str]:
+    """Return the values of secrets that stand in the task itself: one on the volume may have them."""
+    secrets = task.get("secrets")
+    return [str(value) for value in secrets.values() if value is not None] if isinstance(secrets, dict) else []

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from unit.k8s_sky_provider.fake_engine.recorder import Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from k8s_sky_provider.protocol import JsonValue, TaskOverrides
 
 JOB_ID = 7
@@ -26,7 +28,10 @@ class FakeClusters(Recorder):
         self.tasks: list[tuple[str | dict[str, Any], TaskOverrides]] = []
         self.launches: list[dict[str, Any]] = []
 
-    def load_task(self, task: str | dict[str, Any], overrides: TaskOverrides) -> str | dict[str, Any]:
+    def load_task(
+        self, task: str | dict[str, Any], overrides: TaskOverrides, mask: Callable[[Iterable[str]], None]
+    ) -> str | dict[str, Any]:
+        del mask
         self.tasks.append((task, overrides))
         self._do("load_task")
         return task

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from unit.k8s_sky_provider.fake_engine.recorder import Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from k8s_sky_provider.protocol import JsonValue, TaskOverrides
 
 ENDED = {"SUCCEEDED", "FAILED", "FAILED_SETUP", "FAILED_NO_RESOURCE", "FAILED_CONTROLLER", "CANCELLED"}
@@ -41,8 +43,13 @@ class FakeManagedJobs(Recorder):
         )
 
     def load_job(
-        self, task: str | dict[str, Any] | list[dict[str, Any]], overrides: TaskOverrides, job_name: str
+        self,
+        task: str | dict[str, Any] | list[dict[str, Any]],
+        overrides: TaskOverrides,
+        job_name: str,
+        mask: Callable[[Iterable[str]], None],
     ) -> str:
+        del mask
         self.loaded_jobs.append((task, overrides, job_name))
         self._do("load_job")
         return job_name

@@ -359,13 +359,6 @@ class TestAction:
     def test_a_success_has_no_log_in_its_result(self, tmp_path: Path) -> None:
         assert run(tmp_path, STATUS).log_tail == []
 
-    def test_the_values_of_a_secret_file_are_masked(self, tmp_path: Path) -> None:
-        (tmp_path / "secrets").write_text("TOKEN=exec failed\n")
-        engine = FakeEngine("demo")
-        engine.fail("exec")
-        result = run(tmp_path, ask("exec", {**EXEC, "overrides": {"secret_file": str(tmp_path / "secrets")}}), engine)
-        assert result.reason == "Cluster demo: ***"
-
     def test_secrets_are_masked_inside_the_value(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("k8s_sky_provider.runner.state.secret_values", lambda: frozenset({"hunter2-value"}))
         engine = FakeEngine("has hunter2-value inside")

@@ -230,15 +230,6 @@ class TestSecretValues:
     def test_none_are_there_without_secrets(self, tmp_path: Path) -> None:
         assert state.secret_values(tmp_path / "missing") == frozenset()
 
-    def test_those_in_the_secret_file_of_a_task_are_masked_too(self, tmp_path: Path) -> None:
-        file = tmp_path / "secrets"
-        file.write_text("# comment\nTOKEN=hf_secret\nexport KEY='quoted value'\nSHORT=abc\n")
-        assert state.values_in_secret_file(str(file)) == {"hf_secret", "quoted value"}
-
-    @pytest.mark.parametrize("path", [None, "/no/such/file"])
-    def test_no_secret_file_has_none(self, path: str | None) -> None:
-        assert state.values_in_secret_file(path) == frozenset()
-
 
 class TestOwner:
     """Who made a cluster is on the volume."""
