@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import fnmatch
+import glob
+import os
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -13,9 +18,11 @@ MARK = "K8S_SKY_COMMAND"
 """Environment variable by which the processes of one command are found again, wherever they have gone to."""
 
 FOUND = "K8S_SKY_FOUND:"
-"""Begins each line of :func:`find`'s answer: a login shell may print lines of its own."""
+"""Begins :func:`find`'s answer: a login shell may print lines of its own."""
 
 SECONDS_TO_END = 5
+
+_BRACKETS = r"\[[!^]?\]?(?:\[[:.=][^]]*\]|[^]])*\]"
 
 _DESCENDANTS = r"""
 descendants() {
@@ -93,13 +100,47 @@ def end(mark: str) -> str:
 
 def find(path: str) -> str:
     """Return the script that prints what exists at an absolute path, wildcards included."""
-    quoted = shlex.quote(path)
-    return f"{{ if [ -e {quoted} ]; then echo {quoted}; else compgen -G {quoted}; fi; }} | sed 's/^/{FOUND}/'"
+    exists = '[ -e "$path" ] || [ -L "$path" ]'
+    return "\n".join(
+        [
+            f"IFS= pattern={shlex.quote(path)}",
+            'if [ -e "$pattern" ]; then set -- "$pattern"; else set -- $pattern; fi',
+            f'found() {{ for path in "$@"; do if {exists}; then printf "%s\\0" "$path"; fi; done | base64 -w0; }}',
+            f'printf \'{FOUND}%s\\n\' "$(found "$@")"',
+        ]
+    )
 
 
 def found(output: str) -> list[str]:
-    """Return the paths of :func:`find`'s answer."""
-    return [line.removeprefix(FOUND) for line in output.splitlines() if line.startswith(FOUND)]
+    """Return the paths of :func:`find`'s answer.
+
+    :raises ValueError: if that is no answer
+    """
+    answers = re.findall(rf"{FOUND}([\w+/=]*)", output)
+    if not answers:
+        raise ValueError(f"no answer in {output[-300:]!r}")
+    return [os.fsdecode(path) for path in base64.b64decode(answers[-1], validate=True).split(b"\0")[:-1]]
+
+
+def is_answer(path: str, asked: str) -> bool:
+    """Tell whether a path is one that :func:`find` was asked for."""
+    names, patterns = ([*re.sub("/+", "/", text).split("/")] for text in (path, asked))
+    return len(names) == len(patterns) and all(map(_matches, names, patterns))
+
+
+def _matches(name: str, pattern: str) -> bool:
+    if name == pattern:
+        return True
+    # What a bracket expression means, and what is one character, is for the machine's bash and locale to say.
+    text = re.sub(rf"\\(.)|{_BRACKETS}", lambda found: glob.escape(found[1]) if found[1] else "?", pattern)
+    return name not in {"", ".", ".."} and (
+        fnmatch.fnmatchcase(name, text) or fnmatch.fnmatchcase(os.fsencode(name), os.fsencode(text))
+    )
+
+
+def is_quotable(path: str) -> bool:
+    """Tell whether SkyPilot quotes a path well: it writes paths as Python does, and has a shell read them."""
+    return repr(path) == f"'{path}'"
 
 
 def make_directory(path: str) -> str:

@@ -84,18 +84,47 @@ def _check_writable(directory: Path) -> None:
 
 DAYS_TO_KEEP_NOTES = 30
 
-KEPT = ("sky_workdir", "sky_logs", ".sky")
-"""The home's directories that are on the volume."""
+KEPT = ("sky_workdir", "sky_logs")
+"""The home's directories for files, which are on the volume."""
+
+PRIVATE = (".sky", ".ssh")
+"""The home's directories with SkyPilot's state and keys."""
 
 STATE_ELSEWHERE = ("SKYPILOT_DB_CONNECTION_URI", "SKYPILOT_API_SERVER_ENDPOINT")
 """Variables that say so."""
 
+# The kubelet puts Secrets and tokens into memory.
+_NO_VOLUMES = re.compile(
+    r"proc|sysfs|tmpfs|ramfs|devtmpfs|devpts|mqueue|hugetlbfs|cgroup2?|bpf|\w*debugfs|tracefs|securityfs|configfs|pstore"
+)
+
+
+def is_for_files(path: Path, home: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Tell whether rsync may read or write a path: no state, no keys, no Secrets, nothing of the kernel's.
+
+    What counts is where the path leads, over all links in it.
+    """
+    whole = path.resolve()
+    if any(whole.is_relative_to((home / name).resolve()) for name in PRIVATE):
+        return False
+    mount_point, kind = _mount_of(whole, mount_table)
+    kept = _kept(whole, home)
+    if kept is not None and kept.is_relative_to(mount_point):
+        return True
+    # Mounts of keys are told by what the kubelet puts there: of a ConfigMap, on the node's disk, by nothing else.
+    is_of_keys = _NO_VOLUMES.fullmatch(kind) or (mount_point / "..data").is_symlink()
+    return mount_point != Path("/") and not is_of_keys
+
 
 def outlives_the_pod(path: Path, home: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> bool:
-    """Tell whether a path is on the volume, or on anything else that is mounted into the pod."""
-    whole = path.resolve()
-    is_kept = any(whole.is_relative_to((home / name).resolve()) for name in KEPT) and has_volume(home, mount_table)
-    return is_kept or mount_point_of(whole, mount_table) != Path("/")
+    """Tell whether a path is one for files, on the volume or on another that is mounted into the pod."""
+    is_mounted = mount_point_of(path, mount_table) != Path("/")
+    return is_for_files(path, home, mount_table) and (is_mounted or has_volume(home, mount_table))
+
+
+def _kept(whole: Path, home: Path) -> Path | None:
+    directories = [(home / name).resolve() for name in KEPT]
+    return next((directory for directory in directories if whole.is_relative_to(directory)), None)
 
 
 def has_volume(home: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> bool:

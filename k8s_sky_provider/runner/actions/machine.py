@@ -83,8 +83,8 @@ def rsync_up(run: Run) -> Outcome:
     for rank, machine in _machines(run.engine, name, arguments["nodes"]).items():
         for path in paths:
             goal, into = _upload_goal(path, target)
-            _check_quotable("source", path)
-            _check_quotable("target", goal)
+            # A link that the pattern has met may lead elsewhere.
+            _check_place(run.home, "source", arguments["source"], Path(path))
             print(f"{path} -> {goal} on machine {rank} of cluster {name}")
             with _explained_by_the_cloud(run.engine, name):
                 run.engine.upload(machine, path, goal, into=into)
@@ -109,10 +109,9 @@ def rsync_down(run: Run) -> Outcome:
             goal = f"{target.rstrip('/')}/{rank}/"
         elif is_pattern:
             goal = f"{target.rstrip('/')}/"
+        _check_place(run.home, "target", arguments["target"], Path(goal))
         _make_parents(goal)
         for path in paths:
-            _check_quotable("source", path)
-            _check_quotable("target", goal)
             print(f"{path} on machine {rank} of cluster {name} -> {goal}")
             with _explained_by_the_cloud(run.engine, name):
                 run.engine.download(machine, path, goal)
@@ -151,17 +150,22 @@ def _ranks(ranks: list[Any]) -> str:
 def _on_the_volume(home: Path, field: str, path: str) -> str:
     """Return a path of the runner as it is here, with its slash at the end.
 
-    :raises ActionFailedError: if what is there does not outlive the pod
+    :raises ActionFailedError: if it is no place for files, or what is there does not outlive the pod
     """
     text = f"{home}{path[1:]}" if path == "~" or path.startswith("~/") else path
     whole = Path(home / "sky_workdir" / text)
+    _check_place(home, field, path, whole)
+    return f"{whole}/" if path.endswith("/") else str(whole)
+
+
+def _check_place(home: Path, field: str, path: str, whole: Path) -> None:
     if not state.outlives_the_pod(whole, home):
         raise ActionFailedError(
             ExitCode.REQUEST_WRONG,
-            f"{field}: {path!r} is not on the volume, and what is elsewhere in the pod is gone when it ends: "
-            "give a path below ~/sky_workdir, or mount a volume there (volumes, volume_mounts)",
+            f"{field}: {path!r} leads to {str(whole.resolve())!r}, which is not on the volume (and gone when the pod "
+            "ends) or has SkyPilot's state or keys: give a path below ~/sky_workdir, or mount a volume there "
+            "(volumes, volume_mounts)",
         )
-    return f"{whole}/" if path.endswith("/") else str(whole)
 
 
 def _upload_goal(path: str, target: str) -> tuple[str, str]:
@@ -186,16 +190,6 @@ def _make_parents(goal: str) -> None:
         raise ActionFailedError(
             ExitCode.REQUEST_WRONG, f"target: {str(place)!r} cannot be made: {error.strerror}"
         ) from error
-
-
-def _check_quotable(field: str, path: str) -> None:
-    """Refuse what SkyPilot does not quote well: it writes paths as Python does, and has a shell read them."""
-    if repr(path) != f"'{path}'":
-        raise ActionFailedError(
-            ExitCode.REQUEST_WRONG,
-            f"{field}: {path!r} has a quote, backslash or control character, which SkyPilot's rsync cannot take; "
-            "rename it, or copy the directory that it is in",
-        )
 
 
 def _undo(run: Run, cluster_name: str, machines: dict[int, Any], mark: str, wish: OnCancel) -> str:

@@ -14,6 +14,7 @@ import sqlalchemy
 from sky import global_user_state, models
 from sky.utils import annotations as sky_annotations
 
+from k8s_sky_provider.runner.engine import rsync
 from k8s_sky_provider.runner.engine.cluster_jobs import SkyClusterJobs
 from k8s_sky_provider.runner.engine.clusters import SkyClusters
 from k8s_sky_provider.runner.engine.errors import explained
@@ -26,6 +27,9 @@ from k8s_sky_provider.runner.engine.storage import SkyStorage
 from k8s_sky_provider.runner.engine.tasks import SkyTasks
 
 _MILLISECONDS_TO_WAIT = 60_000
+
+# Here and not in the class, for the client's engine imports this package and makes no SkyEngine.
+rsync.protect()
 
 
 class SkyEngine(

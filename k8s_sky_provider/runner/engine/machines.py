@@ -12,7 +12,7 @@ from sky.utils import command_runner, status_lib
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import remote_shell
-from k8s_sky_provider.runner.engine.errors import explained
+from k8s_sky_provider.runner.engine.errors import explain, explained
 from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.remote_shell import CommandOutput
 
@@ -108,15 +108,28 @@ class SkyMachines:
     def find_on_machine(self, machine: command_runner.CommandRunner, path: str) -> list[str]:
         """Return the absolute paths of what a path, wildcards included, stands for on a machine."""
         with explained():
+            asked = self._absolute(machine, path)
             exit_code, output, complaint = machine.run(
-                remote_shell.find(self._absolute(machine, path)),
+                remote_shell.find(asked),
                 require_outputs=True,
                 separate_stderr=True,
                 stream_logs=False,
             )
             if exit_code != 0:
                 raise ActionFailedError(ExitCode.TRY_AGAIN, f"the machine is out of reach: {complaint.strip()[-300:]}")
-        return remote_shell.found(output)
+        try:
+            paths = remote_shell.found(output)
+        except ValueError as error:
+            raise ActionFailedError(
+                ExitCode.TRY_AGAIN, f"machine {machine.node_id} does not say what is at {asked!r}: {error}"
+            ) from error
+        for found in paths:
+            if not remote_shell.is_answer(found, asked):
+                raise ActionFailedError(
+                    ExitCode.REQUEST_WRONG,
+                    f"machine {machine.node_id} was asked for {asked!r} and has {found!r} for it",
+                )
+        return paths
 
     def upload(self, machine: command_runner.CommandRunner, source: str, target: str, *, into: str) -> None:
         """Copy a file, or what is in a directory, to a machine (``CommandRunner.rsync``)."""
@@ -144,7 +157,14 @@ class SkyMachines:
         """Return a path of the machine as it is there; what is not absolute is below its home."""
         if path.startswith("/"):
             return path
-        return f"{machine.get_remote_home_dir().rstrip('/')}/{path.removeprefix('~').lstrip('/')}"
+        try:
+            home = machine.get_remote_home_dir()
+        except ValueError as error:
+            failure = explain(error)
+            raise ActionFailedError(
+                failure.exit_code, f"machine {machine.node_id} does not say well where its home is: {failure.reason}"
+            ) from error
+        return f"{home.rstrip('/')}/{path.removeprefix('~').lstrip('/')}"
 
 
 def _rsync_as_given() -> None:

@@ -13,6 +13,7 @@ from sky.server import common as server_common
 from sky.utils import cluster_utils, command_runner, common, directory_utils, status_lib
 
 from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner.engine import rsync
 from k8s_sky_provider.runner.engine.errors import explained
 from k8s_sky_provider.runner.engine.machines import SkyMachines
 from k8s_sky_provider.runner.engine_client import server
@@ -47,9 +48,15 @@ def machines_of(cluster_name: str) -> list[command_runner.CommandRunner]:
         raise ActionFailedError(
             ExitCode.TRY_AGAIN, f"the SkyPilot API server does not say how cluster {cluster_name} is reached"
         )
+    user = handle.ssh_user or credentials["ssh_user"]
+    for name in filter(None, (user, handle.docker_user)):
+        # A machine said it to the server, and SkyPilot has a shell read it.
+        if not rsync.USER.fullmatch(name):
+            raise ActionFailedError(
+                ExitCode.REQUEST_WRONG, f"cluster {cluster_name} says that its user is {name!r}, which ssh cannot take"
+            )
     with explained():
         key = Path(cluster_utils.SSHConfigHelper.generate_local_key_file(cluster_name, credentials)).expanduser()
-        user = handle.ssh_user or credentials["ssh_user"]
         proxy = _proxy(handle, user, key) or credentials.get("ssh_proxy_command")
         return [
             command_runner.SSHCommandRunner(

@@ -177,7 +177,6 @@ class TestUp:
             ("none", "source: 'none' does not exist on the volume"),
             ("none/*", "source: 'none/\\*' does not exist on the volume"),
             ("/dev/null/x", "source: '/dev/null/x' "),
-            ("it's.txt", "has a quote, backslash or control character"),
         ],
     )
     def test_of_a_wrong_source_is_refused(self, home: Path, engine: FakeEngine, source: str, message: str) -> None:
@@ -185,9 +184,20 @@ class TestUp:
             copy(home, engine, "up", source, "t")
         assert caught.value.exit_code is ExitCode.REQUEST_WRONG
 
-    def test_to_a_target_that_skypilot_cannot_quote_is_refused(self, home: Path, engine: FakeEngine) -> None:
-        with pytest.raises(ActionFailedError, match=r"target: .* has a quote"):
-            copy(home, engine, "up", "data/", "t'$(reboot)")
+    @pytest.mark.parametrize("source", ["data/link", "data/l*", "data/dir/state.db", "data/dir/*", "data/dir/"])
+    def test_of_a_link_to_what_is_no_file_of_a_user_is_refused(
+        self, home: Path, engine: FakeEngine, source: str
+    ) -> None:
+        (home / ".sky").mkdir()
+        (home / ".sky" / "state.db").write_text("x")
+        (home / "sky_workdir" / "data" / "link").symlink_to(home / ".sky" / "state.db")
+        (home / "sky_workdir" / "data" / "dir").symlink_to(home / ".sky")
+        with pytest.raises(
+            ActionFailedError, match=r"source: .* leads to .*\.sky.* SkyPilot's state or keys"
+        ) as caught:
+            copy(home, engine, "up", source, "t")
+        assert caught.value.exit_code is ExitCode.REQUEST_WRONG
+        assert not [call for call in engine.calls if call.startswith("upload")]
 
 
 class TestDown:
@@ -240,9 +250,22 @@ class TestDown:
             copy(home, engine, "down", "x", target)
         assert engine.calls == []
 
+    @pytest.mark.parametrize(("target", "nodes"), [("~/.sky", "head"), ("link/sub/", "head"), ("ranks", "all")])
+    def test_to_the_state_is_refused_over_links_too(
+        self, home: Path, engine: FakeEngine, target: str, nodes: str
+    ) -> None:
+        (home / ".sky").mkdir()
+        (home / "sky_workdir" / "link").symlink_to(home / ".sky")
+        (home / "sky_workdir" / "ranks").mkdir()
+        (home / "sky_workdir" / "ranks" / "0").symlink_to(home / ".sky")
+        engine.remote_files["out/"] = ["/h/out/"]
+        with pytest.raises(ActionFailedError, match=r"target: .* leads to .*\.sky"):
+            copy(home, engine, "down", "out/", target, nodes)
+        assert list((home / ".sky").iterdir()) == []
+
     def test_to_another_mount_is_none_of_our_business(
         self, home: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("k8s_sky_provider.runner.state.mount_point_of", lambda *_: Path("/data"))
+        monkeypatch.setattr("k8s_sky_provider.runner.state._mount_of", lambda *_: (Path("/data"), "ext4"))
         engine.remote_files["x"] = ["/h/x"]
         assert copy(home, engine, "down", "x", f"{home}/mounted/x") == [f"node-0 /h/x {home}/mounted/x"]

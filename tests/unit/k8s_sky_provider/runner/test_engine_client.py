@@ -318,13 +318,15 @@ class TestClusters:
 class TestMachines:
     """How a machine is reached."""
 
-    def machines(self, modules: SimpleNamespace, sdk: MagicMock, cloud: Any) -> list[Any]:
+    def machines(
+        self, modules: SimpleNamespace, sdk: MagicMock, cloud: Any, user: str = "sky", docker_user: str | None = None
+    ) -> list[Any]:
         handle = SimpleNamespace(
             cluster_name=CLUSTER,
             cached_external_ips=["10.0.0.1", "10.0.0.2"],
             cached_external_ssh_ports=[22, 22],
-            ssh_user="sky",
-            docker_user=None,
+            ssh_user=user,
+            docker_user=docker_user,
             launched_resources=SimpleNamespace(cloud=cloud),
         )
         up = modules.machines.status_lib.ClusterStatus.UP
@@ -357,6 +359,13 @@ class TestMachines:
         with pytest.raises(ActionFailedError, match="SkyExecOperator") as failure:
             self.machines(modules, sdk, modules.machines.clouds.Slurm())
         assert failure.value.exit_code is ExitCode.REQUEST_WRONG
+
+    @pytest.mark.parametrize(("user", "docker_user"), [("x$(id)", None), ("sky", "x;id"), ("-oProxyCommand", None)])
+    def test_those_that_mean_ill_by_the_name_of_their_user_are_not(
+        self, modules: SimpleNamespace, sdk: MagicMock, user: str, docker_user: str | None
+    ) -> None:
+        with pytest.raises(ActionFailedError, match="cluster demo says that its user is"):
+            self.machines(modules, sdk, modules.machines.clouds.Kubernetes(), user, docker_user)
 
     def test_a_cluster_that_is_not_there(self, modules: SimpleNamespace, sdk: MagicMock) -> None:
         sdk.status.return_value = []

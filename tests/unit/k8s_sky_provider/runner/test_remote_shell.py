@@ -113,15 +113,81 @@ def test_ending_what_has_ended_is_fine(tmp_path: Path) -> None:
         ("none*", []),
         ("$(touch here)", []),
         ("it's*", ["it's $HOME"]),
+        ("two*", ["two\nlines"]),
+        ("d?ngling", ["dangling"]),
+        ("-*", ["-e"]),
     ],
 )
 def test_paths_are_found(pattern: str, names: list[str], tmp_path: Path) -> None:
-    for name in ("a.csv", "b c.csv", "[x].txt", "it's $HOME"):
+    for name in ("a.csv", "b c.csv", "[x].txt", "it's $HOME", "two\nlines", "-e"):
         (tmp_path / name).touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "sub").mkdir()
     done = bash(f"echo a greeting\n{remote_shell.find(f'{tmp_path}/{pattern}')}", tmp_path)
-    assert remote_shell.found(done.stdout) == [f"{tmp_path}/{name}" for name in names]
+    found = remote_shell.found(f"{done.stdout}goodbye\n")
+    assert found == [f"{tmp_path}/{name}" for name in names]
+    assert all(remote_shell.is_answer(path, f"{tmp_path}/{pattern}") for path in found)
     assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/h/out/", "/h/out/"),
+        ("/h/../x", "/h/../x"),
+        ("/h/a.csv", "/h/*.csv"),
+        ("/h/b/a.csv", "/h/?/*"),
+        ("/h/b/", "/h/*/"),
+        ("/h/a1", "/h/[^b][[:digit:]]"),
+        ("/h/a]", "/h/a[]x]"),
+        ("/h/a-", "/h/a[!]a]"),
+        ("/h/[x].txt", "/h/[x].txt"),
+        ("/h/a*b", "/h/a\\*?"),
+        ("/h/a[b]c", "/h/a\\[b]*"),
+        ("/h/ä", "/h/??"),
+        ("/h//a", "/h///*"),
+    ],
+)
+def test_an_answer(path: str, asked: str) -> None:
+    assert remote_shell.is_answer(path, asked)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/evil/", "/h/out/*.csv"),
+        ("/h/out/sub/a.csv", "/h/out/*.csv"),
+        ("/h/out/a.csv/", "/h/out/*.csv"),
+        ("/h/out", "/h/out/"),
+        ("/h/out/..", "/h/out/*"),
+        ("/h/out/..", "/h/out/.*"),
+        ("/h/out/.", "/h/out/?"),
+        ("/h/out/a.txt", "/h/out/*.csv"),
+        ("/h/a*b", "/h/a\\*c"),
+        ("/h/aab", "/h/a\\*?"),
+        ("/h/abb", "/h/a[b]"),
+        ("h/out/a", "/h/out/*"),
+        ("", "/h/*"),
+    ],
+)
+def test_no_answer(path: str, asked: str) -> None:
+    assert not remote_shell.is_answer(path, asked)
+
+
+def test_a_long_answer_takes_no_time() -> None:
+    started = time.monotonic()
+    assert not remote_shell.is_answer(f"/h/{'a' * 100_000}", f"/h/{'*a' * 20}*b")
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("path", ["/a b/$c", "/*?[x]", "/größe", "/a;b", '/"a"'])
+def test_a_path_that_skypilot_quotes_well(path: str) -> None:
+    assert remote_shell.is_quotable(path)
+
+
+@pytest.mark.parametrize("path", ["/it's", "/x'$(id)'", "/a\\b", "/a\nb", "/a\x1bb", "/a\udcffb", "/a\u2028b"])
+def test_one_that_it_does_not(path: str) -> None:
+    assert not remote_shell.is_quotable(path)
 
 
 def test_a_directory_is_made(tmp_path: Path) -> None:

@@ -117,6 +117,57 @@ class TestFileSystem:
         check(home, table=[mount(str(home / ".sky"), "nfs4")], allow_network_file_system=True)
 
 
+class TestForFiles:
+    """What rsync may read and write are files of users."""
+
+    @pytest.fixture
+    def table(self, home: Path) -> Path:
+        for name in ("sky_workdir/sub", "sky_logs", ".sky/k8s_sky", ".ssh", ".aws", "data", "config", "memory"):
+            (home / name).mkdir(parents=True)
+        # As the kubelet does for a ConfigMap, which is on the node's disk.
+        (home / "config" / "..data").symlink_to("..2026")
+        kinds = {".sky": "ext4", ".ssh": "ext4", "sky_workdir": "ext4", "sky_logs": "ext4", "data": "nfs4"}
+        kinds |= {".aws": "tmpfs", "config": "ext4", "memory": "tmpfs", "sky_workdir/sub": "tmpfs"}
+        table = home.parent / "mountinfo"
+        mounts = [mount(str(home / name), kind) for name, kind in kinds.items()]
+        secret = mount("/run/secrets/kubernetes.io/serviceaccount", "tmpfs")
+        table.write_text("\n".join([OVERLAY, PROC, *mounts, secret]) + "\n")
+        return table
+
+    @pytest.mark.parametrize("path", ["sky_workdir", "sky_workdir/x/y", "sky_logs/x", "data", "data/x"])
+    def test_are_those_on_volumes(self, path: str, home: Path, table: Path) -> None:
+        link = home / "link"
+        link.symlink_to(home / path)
+        for place in (home / path, link):
+            assert state.is_for_files(place, home, table)
+            assert state.outlives_the_pod(place, home, table)
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            ".sky",
+            ".sky/state.db",
+            ".sky/k8s_sky/owners",
+            ".ssh/sky-key",
+            ".aws/credentials",
+            "config/config.yaml",
+            "memory/x",
+            "sky_workdir/sub/x",
+            "sky_workdir/../.sky/x",
+            "x",
+            "/etc/passwd",
+            "/proc/1/environ",
+            "/run/secrets/kubernetes.io/serviceaccount/token",
+        ],
+    )
+    def test_are_no_state_no_keys_and_nothing_else_of_the_pod(self, path: str, home: Path, table: Path) -> None:
+        link = home / "sky_workdir" / "link"
+        link.symlink_to(home / path)
+        for place in (home / path, link):
+            assert not state.is_for_files(place, home, table)
+            assert not state.outlives_the_pod(place, home, table)
+
+
 class TestWritable:
     """The runner's user can write to SkyPilot's directories."""
 

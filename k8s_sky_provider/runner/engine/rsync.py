@@ -1,0 +1,94 @@
+"""What SkyPilot's rsync may be given, and what it may leave here: it writes paths and names into a shell's line.
+
+Machines have a say in those: where their home is, who their user is, what a link is called, where a log lies.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from sky.provision import docker_utils
+from sky.provision.kubernetes import instance
+from sky.utils import command_runner
+
+from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner import downloads, remote_shell, state
+from k8s_sky_provider.runner.failure import ActionFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+USER = re.compile(r"\w[-+.@\w]*")
+
+# What does not match is an error in SkyPilot, too.
+_ANSWERS = (
+    (command_runner, "_HOME_DIR_PATTERN", r"SKYPILOT_HOME_DIR: (/[-+.@\w/]*)(?=\s|$)"),
+    (docker_utils, "_DOCKER_USER_PATTERN", rf"SKYPILOT_DOCKER_USER: ({USER.pattern})(?=\s|$)"),
+    (instance, "_SSH_USER_PATTERN", rf"SKYPILOT_SSH_USER: ({USER.pattern})(?=\s|$)"),
+)
+
+
+def protect() -> None:
+    """Have SkyPilot take plain answers from machines only, and check the paths of its rsync.
+
+    :raises ActionFailedError: if this SkyPilot does not have what is to be replaced
+    """
+    try:
+        for module, name, pattern in _ANSWERS:
+            getattr(module, name)
+            setattr(module, name, re.compile(pattern))
+        runner = command_runner.CommandRunner
+        runner._rsync = _checked(runner._rsync)  # noqa: SLF001  # all of SkyPilot's copies go through it
+    except AttributeError as error:
+        # To go on would let machines run commands here.
+        raise ActionFailedError(
+            ExitCode.DEPLOYMENT_WRONG, f"the image's SkyPilot has another rsync: {error}; build it from images/skypilot"
+        ) from error
+
+
+def _checked(rsync: Callable[..., None]) -> Callable[..., None]:
+    """Return SkyPilot's ``CommandRunner._rsync`` with checks of what it writes, and of what it brought."""
+
+    @functools.wraps(rsync)
+    def checked(machine: Any, source: str, target: str, *, up: bool, **options: Any) -> None:
+        # As SkyPilot does it; what is resolved now leads nowhere else when it is used.
+        if up:
+            source = str(Path(source).expanduser().resolve())
+        else:
+            target = f"{Path(target).expanduser().resolve()}{'/' if target.endswith('/') else ''}"
+        for field, path in (("source", source), ("target", target)):
+            if not remote_shell.is_quotable(path):
+                raise ActionFailedError(
+                    ExitCode.REQUEST_WRONG,
+                    f"{field}: {path!r} has a quote, backslash or control character, which SkyPilot's rsync cannot "
+                    "take; rename it, or copy the directory that it is in",
+                )
+        if up:
+            rsync(machine, source, target, up=up, **options)
+            return
+        goal = Path(target)
+        if not state.is_for_files(goal, Path.home()):
+            raise ActionFailedError(
+                ExitCode.REQUEST_WRONG,
+                f"target: files of machine {machine.node_id} would go to {target!r}, which is not in ~/sky_workdir, "
+                "~/sky_logs or a volume that you mounted",
+            )
+        try:
+            rsync(machine, source, target, up=up, **options)
+        finally:
+            _tidy(source, target, goal)
+
+    return checked
+
+
+def _tidy(source: str, target: str, goal: Path) -> None:
+    """Delete what leads out of the target, from what was copied."""
+    name = PurePosixPath(source).name
+    is_into = target.endswith("/") or (goal.is_dir() and not goal.is_symlink())
+    # The machine's rsync takes a name with a wildcard for a pattern.
+    is_one = not source.endswith(("/", "/.", "/..")) and not set("*?[") & set(name)
+    if deleted := downloads.tidy(goal / name if is_into and is_one else goal, goal):
+        print(downloads.describe(deleted))

@@ -1,0 +1,250 @@
+"""What the engine makes of what machines say. SkyPilot is a fake, and the machines are this one."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner.failure import ActionFailedError
+from unit.k8s_sky_provider import fake_sky
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Iterator
+
+PACKAGE = "k8s_sky_provider.runner.engine"
+HOSTILE = "x'$(touch${IFS}EXECUTED)'"
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[SimpleNamespace]:
+    with fake_sky.installed():
+        yield SimpleNamespace(**{name: importlib.import_module(f"{PACKAGE}.{name}") for name in ("machines", "rsync")})
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("sky_workdir/data", "sky_logs", ".sky", ".ssh"):
+        (tmp_path / name).mkdir(parents=True)
+    return tmp_path.resolve()
+
+
+class Machine:
+    """A machine whose home is what it says."""
+
+    node_id = "10.0.0.1-22"
+
+    def __init__(self, home: str = "/home/sky") -> None:
+        self.home = home
+        self.output: str | None = None
+        self.copied: list[tuple[str, str]] = []
+
+    def get_remote_home_dir(self) -> str:
+        if "'" in self.home:
+            raise ValueError(f"Failed to find remote home directory identifier: {self.home}")
+        return self.home
+
+    def run(self, script: str, **options: Any) -> tuple[int, str, str]:
+        assert options["require_outputs"]
+        if self.output is not None:
+            return 0, self.output, ""
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    def rsync(self, source: str, target: str, *, up: bool) -> None:
+        del up
+        self.copied.append((source, target))
+
+
+class TestAnswers:
+    """A machine's answers are held against what it was asked."""
+
+    def test_a_path_is_below_its_home(self, modules: SimpleNamespace) -> None:
+        machine = Machine("/tmp/")  # noqa: S108  # of the machine
+        modules.machines.SkyMachines().upload(machine, "/a", "~/x", into=".")
+        assert machine.copied == [("/a", "/tmp/x")]  # noqa: S108  # of the machine
+
+    def test_a_home_that_is_none_is_an_error_that_names_the_machine(self, modules: SimpleNamespace) -> None:
+        machine = Machine(f"/{HOSTILE}")
+        with pytest.raises(ActionFailedError, match=r"machine 10\.0\.0\.1-22 does not say well where its home"):
+            modules.machines.SkyMachines().upload(machine, "/a", "x", into="/tmp")  # noqa: S108  # of the machine
+        assert machine.copied == []
+
+    def test_files_are_found(self, modules: SimpleNamespace, tmp_path: Path) -> None:
+        (tmp_path / "a b.csv").touch()
+        machine = Machine(str(tmp_path))
+        assert modules.machines.SkyMachines().find_on_machine(machine, "[a-c]*.csv") == [f"{tmp_path}/a b.csv"]
+
+    @pytest.mark.parametrize("asked", ["out/", "out/*.csv"])
+    def test_others_than_were_asked_for_are_an_error(
+        self, modules: SimpleNamespace, tmp_path: Path, asked: str
+    ) -> None:
+        other = Machine(str(tmp_path))
+        (tmp_path / "evil").mkdir()
+        script = modules.machines.remote_shell.find(f"{tmp_path}/evil")
+        machine = Machine("/home/sky")
+        machine.output = other.run(script, require_outputs=True)[1]
+        with pytest.raises(ActionFailedError, match=rf"machine 10\.0\.0\.1-22 was asked for '/home/sky/{asked[:4]}"):
+            modules.machines.SkyMachines().find_on_machine(machine, asked)
+
+    @pytest.mark.parametrize("output", ["", "hello", "K8S_SKY_FOUND:a\n", "K8S_SKY_FOUND:=a==\n"])
+    def test_no_answer_is_an_error(self, modules: SimpleNamespace, output: str) -> None:
+        machine = Machine()
+        machine.output = output
+        with pytest.raises(ActionFailedError, match=r"machine 10\.0\.0\.1-22 does not say what is at") as caught:
+            modules.machines.SkyMachines().find_on_machine(machine, "x")
+        assert caught.value.exit_code is ExitCode.TRY_AGAIN
+
+
+class TestPatterns:
+    """SkyPilot takes plain names and paths only."""
+
+    @pytest.mark.parametrize(
+        ("module", "name", "good", "bad"),
+        [
+            ("command_runner", "_HOME_DIR_PATTERN", "SKYPILOT_HOME_DIR: /home/a-b.c_d+e@f", "SKYPILOT_HOME_DIR: /"),
+            ("docker_utils", "_DOCKER_USER_PATTERN", "SKYPILOT_DOCKER_USER: sky-1", "SKYPILOT_DOCKER_USER: "),
+            ("instance", "_SSH_USER_PATTERN", "SKYPILOT_SSH_USER: root", "SKYPILOT_SSH_USER: "),
+        ],
+    )
+    def test_of_an_answer(self, modules: SimpleNamespace, module: str, name: str, good: str, bad: str) -> None:
+        pattern: re.Pattern[str] = getattr(getattr(modules.rsync, module), name)
+        found = pattern.search(f"a greeting\n{good}\n")
+        assert found is not None
+        assert found[1] == good.partition(" ")[2]
+        assert pattern.search(good) is not None
+        for end in (HOSTILE, "x$(id)", "x`id`", "x;id", 'x"', "x\\"):
+            assert pattern.search(f"{bad}{end}\n") is None
+
+    def test_no_user_is_an_option_of_ssh(self, modules: SimpleNamespace) -> None:
+        assert not modules.rsync.USER.fullmatch("-oProxyCommand")
+
+    def test_another_skypilot_is_refused(self, modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(modules.rsync, "command_runner", SimpleNamespace(CommandRunner=object))
+        with pytest.raises(ActionFailedError, match=r"another rsync: .*_rsync.*images/skypilot") as caught:
+            modules.rsync.protect()
+        assert caught.value.exit_code is ExitCode.DEPLOYMENT_WRONG
+
+
+class TestRsync:
+    """What SkyPilot's rsync writes into its line is checked, and what it brought."""
+
+    @pytest.fixture
+    def rsync(self, modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        class Runner:
+            node_id = "10.0.0.1-22"
+            bring: Callable[[Path], None] = staticmethod(lambda _: None)
+
+            def _rsync(self, source: str, target: str, *, node_destination: str, up: bool) -> None:
+                assert node_destination == "sky@10.0.0.1"
+                calls.append((source, target))
+                if not up:
+                    Runner.bring(Path(target))
+
+        calls: list[tuple[str, str]] = []
+        fake = SimpleNamespace(CommandRunner=Runner, _HOME_DIR_PATTERN=None)
+        monkeypatch.setattr(modules.rsync, "command_runner", fake)
+        monkeypatch.setattr(modules.rsync, "_ANSWERS", ())
+        modules.rsync.protect()
+
+        def rsync(source: str, target: str, *, up: bool, bring: Callable[[Path], None] | None = None) -> Any:
+            if bring:
+                Runner.bring = staticmethod(bring)
+            calls.clear()
+            try:
+                Runner()._rsync(source, target, node_destination="sky@10.0.0.1", up=up)
+            except ActionFailedError:
+                assert calls == []
+                raise
+            return calls[0]
+
+        return rsync
+
+    def test_links_here_are_resolved_before_it_sees_them(self, home: Path, rsync: Callable[..., Any]) -> None:
+        (home / "sky_workdir" / "link").symlink_to("data")
+        data = f"{home}/sky_workdir/data"
+        assert rsync("~/sky_workdir/link", "/t", up=True) == (data, "/t")
+        assert rsync("/t", "~/sky_workdir/link", up=False) == ("/t", data)
+        assert rsync("/t", f"{home}/sky_workdir/link/", up=False) == ("/t", f"{data}/")
+
+    @pytest.mark.parametrize(
+        ("source", "target", "up", "field"),
+        [
+            ("HOME/sky_workdir/link", "/t", True, "source"),
+            ("HOME/sky_workdir/it's", "/t", True, "source"),
+            ("HOME/sky_workdir/data", f"/{HOSTILE}", True, "target"),
+            (f"/{HOSTILE}", "HOME/sky_workdir/o", False, "source"),
+            ("/two\nlines", "HOME/sky_workdir/o", False, "source"),
+            ("/t", "HOME/sky_workdir/link", False, "target"),
+        ],
+    )
+    def test_what_skypilot_cannot_quote_is_refused(
+        self, home: Path, rsync: Callable[..., Any], source: str, target: str, up: bool, field: str
+    ) -> None:
+        (home / "sky_workdir" / HOSTILE).mkdir()
+        (home / "sky_workdir" / "link").symlink_to(HOSTILE)
+        with pytest.raises(ActionFailedError, match=f"{field}: .* has a quote, backslash or control") as caught:
+            rsync(source.replace("HOME", str(home)), target.replace("HOME", str(home)), up=up)
+        assert caught.value.exit_code is ExitCode.REQUEST_WRONG
+
+    @pytest.mark.parametrize("target", ["~/.sky", "~/.ssh/x", "~/x", "~/sky_logs/../.sky", "~/sky_workdir/link/x/"])
+    def test_a_machine_writes_to_no_other_place_than_those_for_files(
+        self, home: Path, rsync: Callable[..., Any], target: str
+    ) -> None:
+        (home / "sky_workdir" / "link").symlink_to(home / ".sky")
+        with pytest.raises(ActionFailedError, match=r"target: files of machine 10\.0\.0\.1-22 would go to"):
+            rsync("/t", target, up=False)
+
+    @pytest.mark.parametrize(
+        ("source", "target", "place"),
+        [
+            ("/t/", "o", "o/bad"),
+            ("/t/", "o/", "o/bad"),
+            ("/t/.", "o", "o/bad"),
+            ("/t/..", "o", "o/bad"),
+            ("/t/*", "o", "o/bad"),
+            ("/t/bad", "o", "o/bad"),
+            ("/t/bad", "o/", "o/bad"),
+            ("/t/bad", "o2", "o2"),
+        ],
+    )
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_links_that_lead_elsewhere_are_left_out(
+        self,
+        home: Path,
+        rsync: Callable[..., Any],
+        capsys: pytest.CaptureFixture[str],
+        source: str,
+        target: str,
+        place: str,
+        fails: bool,
+    ) -> None:
+        work = home / "sky_workdir"
+        (work / "o").mkdir()
+        bad = work / place
+
+        def bring(_: Path) -> None:
+            bad.symlink_to(home / ".sky")
+            if fails:
+                raise OSError("broken off")
+
+        if fails:
+            with pytest.raises(OSError, match="broken off"):
+                rsync(source, f"{work}/{target}", up=False, bring=bring)
+        else:
+            rsync(source, f"{work}/{target}", up=False, bring=bring)
+        assert not bad.is_symlink()
+        assert f"Left out 1 links that lead out of the target, or special files: '{bad}'" in capsys.readouterr().out
+
+    def test_what_else_is_in_the_target_is_not_looked_at(self, home: Path, rsync: Callable[..., Any]) -> None:
+        (home / "sky_workdir" / "mine").symlink_to("/usr/bin/env")
+        rsync("/t/x.csv", "~/sky_workdir/", up=False)
+        rsync("/t/..", "~/sky_workdir/data/", up=False)
+        assert (home / "sky_workdir" / "mine").is_symlink()
