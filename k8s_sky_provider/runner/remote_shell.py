@@ -124,7 +124,7 @@ def found(output: str) -> list[str]:
 
 def is_answer(path: str, asked: str) -> bool:
     """Tell whether a path is one that :func:`find` was asked for."""
-    names, patterns = ([*re.sub("/+", "/", text).split("/")] for text in (path, asked))
+    names, patterns = (re.sub("/+", "/", text).split("/") for text in (path, asked))
     return len(names) == len(patterns) and all(map(_matches, names, patterns))
 
 

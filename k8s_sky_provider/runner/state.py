@@ -105,7 +105,8 @@ def is_for_files(path: Path, home: Path, mount_table: Path = Path("/proc/self/mo
     What counts is where the path leads, over all links in it.
     """
     whole = path.resolve()
-    if any(whole.is_relative_to((home / name).resolve()) for name in PRIVATE):
+    private = [(home / name).resolve() for name in PRIVATE]
+    if any(whole.is_relative_to(directory) or directory.is_relative_to(whole) for directory in private):
         return False
     mount_point, kind = _mount_of(whole, mount_table)
     kept = _kept(whole, home)

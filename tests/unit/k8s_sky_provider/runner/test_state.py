@@ -167,6 +167,11 @@ class TestForFiles:
             assert not state.is_for_files(place, home, table)
             assert not state.outlives_the_pod(place, home, table)
 
+    def test_are_nothing_that_has_the_state_in_it(self, home: Path, table: Path) -> None:
+        table.write_text("\n".join([OVERLAY, mount(str(home), "ext4"), mount(str(home / ".sky"), "ext4")]))
+        assert not state.is_for_files(home, home, table)
+        assert state.is_for_files(home / "else", home, table)
+
 
 class TestWritable:
     """The runner's user can write to SkyPilot's directories."""
