@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from local_airflow import without_noise
+from local_pods import pod_of, run_together, settings
+
+from k8s_sky_provider.operators import SkyStatusOperator
 
 if TYPE_CHECKING:
     from local_airflow import Kubectl, LocalAirflow
 
 DAG_ID = "e2e_machine"
+HOSTILE = "e2e-hostile-machine"
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +76,12 @@ def test_kubernetes_can_be_used_and_aws_cannot(airflow: LocalAirflow, run_id: st
     task = airflow.task(DAG_ID, run_id, "check_fails")
     assert (task["state"], task["try_number"]) == ("failed", 1)
     assert "require: SkyPilot cannot use aws" in airflow.log(DAG_ID, run_id, "check_fails")
+
+
+def test_a_machine_that_means_ill_runs_and_overwrites_nothing_here(kubectl: Kubectl) -> None:
+    with settings(kubectl):
+        pod = pod_of(SkyStatusOperator(task_id=HOSTILE, kubernetes_conn_id=None), HOSTILE)
+    program = Path(__file__).with_name("hostile_machine.py").read_text()
+    pod["spec"]["containers"][0] |= {"command": ["python"], "args": ["-c", program.replace("$", "$$")]}
+    (ended,) = run_together(kubectl, [pod], 600).values()
+    assert ended.log.splitlines()[-1] == "all is well", ended.log
