@@ -11,12 +11,15 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from airflow.providers.common.compat.sdk import XComArg
 
 from k8s_sky_provider.exceptions import SkyRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TO_BE_RENDERED = re.compile(r"{[{%]")
 """A template that Jinja has yet to render."""
@@ -99,16 +102,14 @@ def read_task(task: object, dag_folder: Path | None) -> str | dict[str, Any]:
             f"sky_task_yaml: {task!r} has {len(documents)} YAML documents, a pipeline of tasks or a job group: "
             "SkyJobLaunchOperator takes those"
         )
-    checked = check_task(documents[0] if documents else None, str(task))
-    _check_workdir(checked.get("workdir"), str(task))
-    return checked
+    return check_task(documents[0] if documents else None, str(task))
 
 
 def read_documents(source: object, field: str, dag_folder: Path | None) -> str | list[Any]:
     """Return the YAML documents of a file beside the DAG file, or the path where the pod finds the file.
 
     :param field: the operator's argument
-    :raises SkyRequestError: if it is no path, or the file is missing or no YAML
+    :raises SkyRequestError: if it is no path, or the file is missing, no YAML, or names files beside it
     """
     if not isinstance(source, str):
         raise SkyRequestError(f"{field}: must be a path or a mapping, not {_type_name(source)}")
@@ -118,7 +119,7 @@ def read_documents(source: object, field: str, dag_folder: Path | None) -> str |
         raise SkyRequestError(f"{field}: {source!r} is relative, and the folder of the DAG file is not known")
     path = dag_folder / source
     try:
-        return list(yaml.safe_load_all(path.read_text()))
+        documents = list(yaml.safe_load_all(path.read_text()))
     except FileNotFoundError as error:
         raise SkyRequestError(
             f"{field}: {str(path)!r} does not exist beside the DAG file. "
@@ -127,15 +128,37 @@ def read_documents(source: object, field: str, dag_folder: Path | None) -> str |
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         # PyYAML leaves a date such as 2026-13-45, or too many brackets, to what it builds on.
         raise SkyRequestError(f"{field}: {str(path)!r} cannot be read: {error}") from error
+    for document in documents:
+        _check_local_paths(document, source)
+    return documents
 
 
-def _check_workdir(workdir: object, source: str) -> None:
-    """Refuse a working directory beside the DAG file: the pod does not have it."""
-    if isinstance(workdir, str) and not workdir.startswith(("/", "~")) and not TO_BE_RENDERED.search(workdir):
-        raise SkyRequestError(
-            f"{source}: workdir {workdir!r} lies beside the DAG file, which the pod does not have. Put it on the "
-            "volume (workdir: ~/sky_workdir/...) or name a repository (workdir: {url: ..., ref: ...})"
-        )
+def _check_local_paths(document: object, source: str) -> None:
+    """Refuse a path beside a YAML that lies beside the DAG file: the pod would look for it on the volume."""
+    if not isinstance(document, Mapping):
+        return
+    for key, path in _local_paths(document):
+        if isinstance(path, str) and not path.startswith(("/", "~", "$")) and "://" not in path:
+            raise SkyRequestError(
+                f"{source}: {key} {path!r} lies beside the DAG file, which the pod does not have. Put it on the "
+                f"volume ({key}: ~/sky_workdir/...), or in a repository (workdir: {{url: ..., ref: ...}})"
+            )
+
+
+def _local_paths(task: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield all that may be a path of the machine that SkyPilot runs on, with its place in the task."""
+    yield "workdir", task.get("workdir")
+    mounts, service = task.get("file_mounts"), task.get("service")
+    for target, mount in mounts.items() if isinstance(mounts, Mapping) else ():
+        if isinstance(mount, Mapping):
+            sources = mount.get("source")
+            for path in sources if isinstance(sources, list) else [sources]:
+                yield f"file_mounts.{target}.source", path
+        else:
+            yield f"file_mounts.{target}", mount
+    tls = service.get("tls") if isinstance(service, Mapping) else None
+    for key, path in tls.items() if isinstance(tls, Mapping) else ():
+        yield f"service.tls.{key}", path
 
 
 def check_task(task: object, source: str) -> dict[str, Any]:
