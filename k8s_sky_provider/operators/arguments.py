@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from airflow.providers.common.compat.sdk import XComArg
 
@@ -12,6 +12,11 @@ from k8s_sky_provider.operators.task import TO_BE_RENDERED
 
 # SkyPilot's own rule (sky/skylet/constants.py: CLUSTER_NAME_VALID_REGEX).
 _CLUSTER_NAME = re.compile(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
+
+_FLAGS = {
+    **dict.fromkeys(("true", "yes", "on", "t", "y", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "f", "n", "0"), False),
+}
 
 _GLOB = re.compile(r"[*?\[\]]")
 _CLUSTER_NAMES = re.compile(r"[-_.a-zA-Z0-9*?\[\]^!]+")
@@ -68,12 +73,56 @@ def rendered_cluster_names(argument: str, names: object) -> str | list[str]:
     return names if isinstance(names, str) else list(names)
 
 
+def check_flags(**flags: object) -> None:
+    """Check flags; those that are still to be rendered or come from XCom pass.
+
+    :param flags: argument -> flag
+    :raises SkyRequestError: if one is neither a bool nor a word for one
+    """
+    for name, value in flags.items():
+        if is_known(value):
+            as_flag(name, value)
+
+
+def as_flag(name: str, value: object) -> bool:
+    """Return a flag, which Jinja may have left as text.
+
+    :raises SkyRequestError: if it is neither a bool nor a word for one
+    """
+    flag = _FLAGS.get(str(value).strip().lower()) if isinstance(value, (int, str)) else None
+    if flag is None:
+        raise SkyRequestError(
+            f"{name}: {value!r} is no flag; give True or False, or as text one of {', '.join(_FLAGS)}"
+        )
+    return flag
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Check one of several texts; None, one that is still to be rendered and one that comes from XCom pass.
+
+    :raises SkyRequestError: if it is anything else
+    """
+    if value is not None and is_known(value):
+        as_choice(name, value, choices)
+
+
+def as_choice(name: str, value: object, choices: Iterable[str]) -> str:
+    """Return one of several texts, after Jinja and XCom.
+
+    :raises SkyRequestError: if it is none of them
+    """
+    for choice in choices:
+        if value == choice:
+            return choice
+    raise SkyRequestError(f"{name}: {value!r} is not one of {', '.join(choices)}")
+
+
 def check_whole_number(name: str, value: object, least: int = 1) -> None:
     """Check a whole number; None, one that is still to be rendered and one that comes from XCom pass.
 
     :raises SkyRequestError: if it is anything else, or below ``least``
     """
-    if not _is_to_be_known(value):
+    if value is not None and is_known(value):
         as_whole_number(name, value, least)
 
 
@@ -111,7 +160,7 @@ def check_number(name: str, value: object) -> None:
 
     :raises SkyRequestError: if it is anything else
     """
-    if not _is_to_be_known(value):
+    if value is not None and is_known(value):
         as_number(name, value)
 
 
@@ -175,25 +224,27 @@ def rendered_path(field: str, path: object) -> str:
 
 
 def check_nodes(nodes: object) -> None:
-    """Check which machines of a cluster are meant.
+    """Check which machines of a cluster are meant; what is still to be rendered or comes from XCom passes.
 
     :raises SkyRequestError: if it is neither ``head`` nor ``all`` nor a list of ranks
     """
-    if nodes in ("head", "all"):
-        return
-    ranks = list(nodes) if isinstance(nodes, (list, tuple, range)) else []
-    if (
-        not ranks
-        or any(isinstance(rank, bool) or not isinstance(rank, int) or rank < 0 for rank in ranks)
-        or len(set(ranks)) < len(ranks)
-    ):
+    if all(is_known(item) for item in (nodes if isinstance(nodes, (list, tuple)) else [nodes])):
+        as_nodes(nodes)
+
+
+def as_nodes(nodes: object) -> str | list[int]:
+    """Return which machines of a cluster are meant, after Jinja and XCom: ``head``, ``all`` or their ranks.
+
+    :raises SkyRequestError: if it is none of them
+    """
+    if isinstance(nodes, str) and nodes in {"head", "all"}:
+        return nodes
+    ranks = [str(rank) for rank in nodes] if isinstance(nodes, Sequence) and not isinstance(nodes, str) else []
+    if not ranks or not all(re.fullmatch(r"[0-9]+", rank) for rank in ranks) or len(set(map(int, ranks))) < len(ranks):
         raise SkyRequestError(f"nodes: {nodes!r} is neither 'head' nor 'all' nor a list of different ranks from 0 up")
+    return [int(rank) for rank in ranks]
 
 
-def _is_to_be_known(value: object) -> bool:
-    """Tell whether a value is not given, still to be rendered or comes from XCom."""
-    return (
-        value is None
-        or isinstance(value, XComArg)
-        or (isinstance(value, str) and TO_BE_RENDERED.search(value) is not None)
-    )
+def is_known(value: object) -> bool:
+    """Tell whether a value is neither still to be rendered nor comes from XCom or a parameter of the DAG."""
+    return not hasattr(value, "iter_references") and not (isinstance(value, str) and TO_BE_RENDERED.search(value))

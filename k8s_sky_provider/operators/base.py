@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
 import sys
@@ -34,6 +35,15 @@ from k8s_sky_provider.exceptions import (
 from k8s_sky_provider.hooks.skypilot import SkyPilotHook, api_message
 from k8s_sky_provider.kubernetes_api import make_patient
 from k8s_sky_provider.links.skypilot import LINKS_KEY, SkyPilotDashboardLink, links_of
+from k8s_sky_provider.operators.arguments import (
+    as_choice,
+    as_flag,
+    as_whole_number,
+    check_choice,
+    check_flags,
+    check_whole_number,
+    rendered_text,
+)
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
 from k8s_sky_provider.pod_logs import OncePodManager, read_up_to
 from k8s_sky_provider.protocol import (
@@ -51,7 +61,7 @@ from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Cre
 
 if TYPE_CHECKING:
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import PodOperatorHookProtocol
-    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context, XComArg
     from airflow.triggers.base import BaseTrigger
     from pendulum import DateTime
 
@@ -61,6 +71,12 @@ RESULT_KEY = "result"
 
 # How the container runtime says that the command is not in the image.
 _NOT_STARTED_REASONS = {"StartError", "ContainerCannotRun", "RunContainerError"}
+
+_FLAGS_OF_THE_POD = [
+    name
+    for name, parameter in inspect.signature(KubernetesPodOperator.__init__).parameters.items()
+    if re.search(r"\bbool\b", str(parameter.annotation))
+]
 
 
 class SkyBaseOperator(KubernetesPodOperator):
@@ -74,22 +90,23 @@ class SkyBaseOperator(KubernetesPodOperator):
     :class:`~k8s_sky_provider.protocol.SkyResult` under the XCom key ``result``, of a failed task too.
 
     :param on_cancel: what happens to the job and the cluster when the task is killed: ``cancel`` the job,
-        ``down`` or ``stop`` the cluster, ``leave`` them (default: the class's own)
-    :param fail_fast: do not retry the task when the user's job or setup fails
+        ``down`` or ``stop`` the cluster, ``leave`` them (default: the class's own) (templated)
+    :param fail_fast: do not retry the task when the user's job or setup fails (templated)
     :param skypilot_conn_id: Airflow connection of type SkyPilot with the deployment's settings; the default one
         need not exist, and None reads none (templated)
-    :param deployment: name of this Airflow deployment in SkyPilot
+    :param deployment: name of this Airflow deployment in SkyPilot (templated)
     :param volume_claim: PersistentVolumeClaim with SkyPilot's state (templated)
     :param config_map: ConfigMap with SkyPilot's ``config.yaml`` (templated)
     :param credentials: cloud credentials, from Secrets: ``{"secret": name, "path": directory below the home}``
         or ``{"secret": name, "env": True}``, and from Airflow connections: ``{"connection": id}``
     :param startup_timeout_seconds: how long the pod may take to start, image pull and node scale-up included
-    :param startup_check_interval_seconds: how often that is looked at
-    :param termination_grace_period: seconds that the pod has for ``on_cancel`` when it is killed
+        (templated)
+    :param startup_check_interval_seconds: how often that is looked at (templated)
+    :param termination_grace_period: seconds that the pod has for ``on_cancel`` when it is killed (templated)
     :param logging_interval: when deferred, seconds between two notes, for another triggerer, of how far the pod's log
-        has been read; None reads the log at the pod's end only
-    :param log_events_on_failure: put the pod's events into the task log when it fails
-    :param log_pod_spec_on_failure: put the pod's specification into the task log when it fails
+        has been read; None reads the log at the pod's end only (templated)
+    :param log_events_on_failure: put the pod's events into the task log when it fails (templated)
+    :param log_pod_spec_on_failure: put the pod's specification into the task log when it fails (templated)
     :param do_xcom_push: push the return value
     :raises SkyRequestError: before a pod exists, when an argument or the task YAML is wrong
     :raises SkyDeploymentError: when the volume, ServiceAccount, image or a setting is missing or wrong
@@ -104,6 +121,17 @@ class SkyBaseOperator(KubernetesPodOperator):
         "volume_claim",
         "config_map",
         "service_account_name",
+        "on_cancel",
+        "fail_fast",
+        "deployment",
+        "startup_timeout_seconds",
+        "startup_check_interval_seconds",
+        # KubernetesPodOperator has copied startup_timeout_seconds there.
+        "schedule_timeout_seconds",
+        "termination_grace_period",
+        "logging_interval",
+        "log_events_on_failure",
+        "log_pod_spec_on_failure",
     )
     operator_extra_links: Collection[BaseOperatorLink] = (SkyPilotDashboardLink(),)
     ui_color = "#82a8dc"
@@ -111,20 +139,20 @@ class SkyBaseOperator(KubernetesPodOperator):
     def __init__(
         self,
         *,
-        on_cancel: str | None = None,
-        fail_fast: bool = False,
+        on_cancel: str | XComArg | None = None,
+        fail_fast: bool | str | XComArg = False,
         skypilot_conn_id: str | None = SkyPilotHook.default_conn_name,
-        deployment: str | None = None,
+        deployment: str | XComArg | None = None,
         volume_claim: str | None = None,
         config_map: str | None = None,
         credentials: Sequence[Mapping[str, Any]] | None = None,
-        startup_timeout_seconds: int = 600,
-        startup_check_interval_seconds: int = 1,
-        termination_grace_period: int = 300,
-        logging_interval: int | None = 10,
-        log_events_on_failure: bool = True,
-        log_pod_spec_on_failure: bool = False,
-        do_xcom_push: bool = True,
+        startup_timeout_seconds: int | str | XComArg = 600,
+        startup_check_interval_seconds: int | str | XComArg = 1,
+        termination_grace_period: int | str | XComArg = 300,
+        logging_interval: int | str | XComArg | None = 10,
+        log_events_on_failure: bool | str | XComArg = True,
+        log_pod_spec_on_failure: bool | str | XComArg = False,
+        do_xcom_push: bool | str = True,
         **kwargs: Any,
     ) -> None:
         if "sky_home_dir" in kwargs:
@@ -132,19 +160,37 @@ class SkyBaseOperator(KubernetesPodOperator):
                 "sky_home_dir: SkyPilot's state is on the volume of volume_claim here, in the same home for all tasks: "
                 "leave it out, and give paths as ~/sky_workdir/..."
             )
+        # Of another type until they are rendered.
+        of_the_pod: dict[str, Any] = {
+            "startup_timeout_seconds": startup_timeout_seconds,
+            "startup_check_interval_seconds": startup_check_interval_seconds,
+            "termination_grace_period": termination_grace_period,
+            "logging_interval": logging_interval,
+            "log_events_on_failure": log_events_on_failure,
+            "log_pod_spec_on_failure": log_pod_spec_on_failure,
+        }
         super().__init__(
-            startup_timeout_seconds=startup_timeout_seconds,
-            startup_check_interval_seconds=startup_check_interval_seconds,
-            termination_grace_period=termination_grace_period,
-            logging_interval=logging_interval,
-            log_events_on_failure=log_events_on_failure,
-            log_pod_spec_on_failure=log_pod_spec_on_failure,
+            **of_the_pod,
             # True would add KubernetesPodOperator's sidecar; the result comes in the termination message.
             do_xcom_push=False,
             **kwargs,
         )
-        if on_cancel is not None and on_cancel not in set(OnCancel):
-            raise SkyRequestError(f"on_cancel: {on_cancel!r} is not one of {', '.join(OnCancel)}")
+        check_choice("on_cancel", on_cancel, OnCancel)
+        check_flags(
+            fail_fast=fail_fast,
+            log_events_on_failure=log_events_on_failure,
+            log_pod_spec_on_failure=log_pod_spec_on_failure,
+        )
+        check_whole_number("startup_timeout_seconds", startup_timeout_seconds)
+        check_whole_number("startup_check_interval_seconds", startup_check_interval_seconds, 0)
+        check_whole_number("schedule_timeout_seconds", self.schedule_timeout_seconds)
+        check_whole_number("termination_grace_period", termination_grace_period, 0)
+        check_whole_number("logging_interval", logging_interval)
+        # An attribute may have its value from default_args, or from another parameter.
+        for name in sorted(_FLAGS_OF_THE_POD, key=lambda name: name not in kwargs):
+            value = kwargs.get(name, getattr(self, name, None))
+            if not (name in self.template_fields or value is None or isinstance(value, bool)):
+                raise SkyRequestError(f"{name}: {value!r} must be True or False; it is not templated")
         if credentials is not None:
             for entry in credentials:
                 Credential.parse(entry)
@@ -155,7 +201,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         self.volume_claim = volume_claim
         self.config_map = config_map
         self.credentials = credentials
-        self.push_return_value = do_xcom_push
+        self.push_return_value = as_flag("do_xcom_push", do_xcom_push)
         self._result: SkyResult | None = None
         self._event_message = ""
         self._connection: tuple[str, ConnectionSettings | None] | None = None
@@ -175,18 +221,34 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def execute(self, context: Context) -> Any:
         """Check what can be known, run the pod (or defer), and return the action's value."""
+        self._read_pod_arguments()
         self._build_request(context)
         super().execute(context)
         return self._finish()
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the result after a deferral."""
+        self._read_pod_arguments()
         self._event_message = str(event.get("message", ""))
         try:
             super().trigger_reentry(context, event)
         except PodNotFoundException as error:
             raise SkyPodFailedError(str(error)) from error
         return self._finish()
+
+    def _read_pod_arguments(self) -> None:
+        """Give what Jinja has rendered its type in place: KubernetesPodOperator reads these attributes itself."""
+        for name, least in (
+            ("startup_timeout_seconds", 1),
+            ("startup_check_interval_seconds", 0),
+            ("schedule_timeout_seconds", 1),
+            ("termination_grace_period", 0),
+            ("logging_interval", 1),
+        ):
+            value = getattr(self, name)
+            setattr(self, name, None if value is None else as_whole_number(name, value, least))
+        for name in ("log_events_on_failure", "log_pod_spec_on_failure"):
+            setattr(self, name, as_flag(name, getattr(self, name)))
 
     def invoke_defer_method(self, last_log_time: DateTime | None = None, context: Context | None = None) -> None:
         """Defer; the triggerer gets to know that it is in the cluster, which its hook does not find out by itself."""
@@ -339,7 +401,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         if result.truncated:
             self.log.warning("The result was too long; the whole is on the volume in %s", result.whole_result)
         if result.exit_code != ExitCode.OK:
-            raise error_for(result, fail_fast=self.fail_fast)
+            raise error_for(result, fail_fast=as_flag("fail_fast", self.fail_fast))
         if terminated.exit_code != 0:
             raise SkyPodFailedError(
                 f"The runner reported success, yet its container ended with {terminated.exit_code}", result
@@ -369,7 +431,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         base = _first_container(self._template_pod())
         return Workspace.resolve(
             connection=self._connection_settings(),
-            deployment=self.deployment,
+            deployment=rendered_text("deployment", self.deployment),
             image=self.image or (base and base.image),
             image_pull_policy=self.image_pull_policy or (base and base.image_pull_policy),
             namespace=self.namespace,
@@ -406,7 +468,12 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def _build_request(self, context: Context | None) -> SkyRequest:
         workspace = self.resolve_workspace()
-        on_cancel = OnCancel(self.on_cancel) if self.on_cancel else self.default_on_cancel
+        as_flag("fail_fast", self.fail_fast)
+        on_cancel = (
+            self.default_on_cancel
+            if self.on_cancel is None
+            else OnCancel(as_choice("on_cancel", self.on_cancel, OnCancel))
+        )
         request = SkyRequest(
             action=self.action,
             arguments=self.build_arguments(context),

@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.arguments import (
+    as_choice,
+    as_flag,
+    as_whole_number,
+    check_choice,
     check_cluster_names,
+    check_flags,
     check_whole_number,
+    is_known,
     rendered_cluster_names,
+    rendered_text,
 )
 from k8s_sky_provider.operators.base import SkyBaseOperator
 from k8s_sky_provider.operators.launch import WAIT_FOR
@@ -29,34 +36,42 @@ class SkyStartOperator(SkyBaseOperator):
 
     :param cluster_name: the cluster, for example ``launch.output``; or several, or a glob as ``train-*`` (templated)
     :param idle_minutes_to_autostop: minutes without a job after which the cluster stops itself; by default as it
-        was before it was stopped
-    :param wait_for: what counts as no idleness: ``jobs_and_ssh`` (the default), ``jobs`` or ``none``
-    :param down: let idleness take the cluster down instead; needs ``idle_minutes_to_autostop``
-    :param retry_until_up: wait for resources instead of failing; bound it with ``execution_timeout``
-    :param force: start a cluster that is up, too, which brings SkyPilot's runtime on it up to date
+        was before it was stopped (templated)
+    :param wait_for: what counts as no idleness: ``jobs_and_ssh`` (the default), ``jobs`` or ``none`` (templated)
+    :param down: let idleness take the cluster down instead; needs ``idle_minutes_to_autostop`` (templated)
+    :param retry_until_up: wait for resources instead of failing; bound it with ``execution_timeout`` (templated)
+    :param force: start a cluster that is up, too, which brings SkyPilot's runtime on it up to date (templated)
     """
 
     action: ClassVar[str] = "start"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_name")
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "cluster_name",
+        "idle_minutes_to_autostop",
+        "wait_for",
+        "down",
+        "retry_until_up",
+        "force",
+    )
 
     def __init__(
         self,
         *,
         cluster_name: ClusterNames,
-        idle_minutes_to_autostop: int | None = None,
-        wait_for: str | None = None,
-        down: bool = False,
-        retry_until_up: bool = False,
-        force: bool = False,
+        idle_minutes_to_autostop: int | str | XComArg | None = None,
+        wait_for: str | XComArg | None = None,
+        down: bool | str | XComArg = False,
+        retry_until_up: bool | str | XComArg = False,
+        force: bool | str | XComArg = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
         check_whole_number("idle_minutes_to_autostop", idle_minutes_to_autostop, 0)
-        _check_wait_for(wait_for)
-        if down and idle_minutes_to_autostop is None:
-            raise SkyRequestError("down: needs idle_minutes_to_autostop, the minutes after which it happens")
+        check_choice("wait_for", wait_for, WAIT_FOR)
+        check_flags(down=down, retry_until_up=retry_until_up, force=force)
+        _check_idleness(down=down, minutes=idle_minutes_to_autostop)
         self.cluster_name = cluster_name
         self.idle_minutes_to_autostop = idle_minutes_to_autostop
         self.wait_for = wait_for
@@ -66,13 +81,17 @@ class SkyStartOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``start``."""
+        minutes = self.idle_minutes_to_autostop
+        _check_idleness(down=self.down, minutes=minutes)
         return {
             "cluster_name": rendered_cluster_names("cluster_name", self.cluster_name),
-            "idle_minutes_to_autostop": self.idle_minutes_to_autostop,
-            "wait_for": self.wait_for,
-            "down": self.down,
-            "retry_until_up": self.retry_until_up,
-            "force": self.force,
+            "idle_minutes_to_autostop": None
+            if minutes is None
+            else as_whole_number("idle_minutes_to_autostop", minutes, 0),
+            "wait_for": None if self.wait_for is None else as_choice("wait_for", self.wait_for, WAIT_FOR),
+            "down": as_flag("down", self.down),
+            "retry_until_up": as_flag("retry_until_up", self.retry_until_up),
+            "force": as_flag("force", self.force),
         }
 
 
@@ -84,20 +103,25 @@ class SkyStopOperator(SkyBaseOperator):
     names those that failed.
 
     :param cluster_name: the cluster, for example ``launch.output``; or several, or a glob as ``train-*`` (templated)
-    :param graceful: cancel the jobs first and wait until their data is in the buckets (``MOUNT_CACHED``)
-    :param graceful_timeout: seconds that this may take; needs ``graceful``
+    :param graceful: cancel the jobs first and wait until their data is in the buckets (``MOUNT_CACHED``) (templated)
+    :param graceful_timeout: seconds that this may take; needs ``graceful`` (templated)
     """
 
     action: ClassVar[str] = "stop"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_name")
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "cluster_name",
+        "graceful",
+        "graceful_timeout",
+    )
 
     def __init__(
         self,
         *,
         cluster_name: ClusterNames,
-        graceful: bool = False,
-        graceful_timeout: int | None = None,
+        graceful: bool | str | XComArg = False,
+        graceful_timeout: int | str | XComArg | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -111,8 +135,7 @@ class SkyStopOperator(SkyBaseOperator):
         """Return the arguments of the runner's ``stop``."""
         return {
             "cluster_name": rendered_cluster_names("cluster_name", self.cluster_name),
-            "graceful": self.graceful,
-            "graceful_timeout": self.graceful_timeout,
+            **_graceful_arguments(graceful=self.graceful, graceful_timeout=self.graceful_timeout),
         }
 
 
@@ -124,39 +147,47 @@ class SkyAutostopOperator(SkyBaseOperator):
     set one after the other, whatever comes of the others, and one error names those that failed.
 
     :param cluster_name: the cluster, for example ``launch.output``; or several, or a glob as ``train-*`` (templated)
-    :param idle_minutes: minutes without a job after which the cluster stops itself
-    :param wait_for: what counts as no idleness: ``jobs_and_ssh`` (the default), ``jobs`` or ``none``
-    :param cancel: switch it off instead
-    :param down: let idleness take the cluster down instead of stopping it
-    :param hook: commands that the cluster runs before it stops itself; that they fail does not keep it
-    :param hook_timeout: seconds that they may take; one hour by default
+    :param idle_minutes: minutes without a job after which the cluster stops itself (templated)
+    :param wait_for: what counts as no idleness: ``jobs_and_ssh`` (the default), ``jobs`` or ``none`` (templated)
+    :param cancel: switch it off instead (templated)
+    :param down: let idleness take the cluster down instead of stopping it (templated)
+    :param hook: commands that the cluster runs before it stops itself; that they fail does not keep it (templated)
+    :param hook_timeout: seconds that they may take; one hour by default (templated)
     """
 
     action: ClassVar[str] = "autostop"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_name")
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "cluster_name",
+        "idle_minutes",
+        "wait_for",
+        "cancel",
+        "down",
+        "autostop_hook",
+        "hook_timeout",
+    )
 
     def __init__(
         self,
         *,
         cluster_name: ClusterNames,
-        idle_minutes: int = 5,
-        wait_for: str | None = None,
-        cancel: bool = False,
-        down: bool = False,
-        hook: str | None = None,
-        hook_timeout: int | None = None,
+        idle_minutes: int | str | XComArg = 5,
+        wait_for: str | XComArg | None = None,
+        cancel: bool | str | XComArg = False,
+        down: bool | str | XComArg = False,
+        hook: str | XComArg | None = None,
+        hook_timeout: int | str | XComArg | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
         check_whole_number("idle_minutes", idle_minutes, 0)
-        _check_wait_for(wait_for)
+        check_choice("wait_for", wait_for, WAIT_FOR)
+        check_flags(cancel=cancel, down=down)
         check_whole_number("hook_timeout", hook_timeout)
-        if hook_timeout is not None and hook is None:
-            raise SkyRequestError("hook_timeout: needs a hook")
-        if cancel and (down or hook is not None):
-            raise SkyRequestError("cancel: switches the autostop off; down and hook mean nothing then")
+        _check_hook(hook=hook, hook_timeout=hook_timeout)
+        _check_cancel(cancel=cancel, down=down, hook=hook)
         self.cluster_name = cluster_name
         self.idle_minutes = idle_minutes
         self.wait_for = wait_for
@@ -168,13 +199,17 @@ class SkyAutostopOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``autostop``."""
+        hook = rendered_text("hook", self.autostop_hook)
+        _check_hook(hook=hook, hook_timeout=self.hook_timeout)
+        _check_cancel(cancel=self.cancel, down=self.down, hook=hook)
+        idle_minutes = as_whole_number("idle_minutes", self.idle_minutes, 0)
         return {
             "cluster_name": rendered_cluster_names("cluster_name", self.cluster_name),
-            "idle_minutes": -1 if self.cancel else self.idle_minutes,
-            "wait_for": self.wait_for,
-            "down": self.down,
-            "hook": self.autostop_hook,
-            "hook_timeout": self.hook_timeout,
+            "idle_minutes": -1 if as_flag("cancel", self.cancel) else idle_minutes,
+            "wait_for": None if self.wait_for is None else as_choice("wait_for", self.wait_for, WAIT_FOR),
+            "down": as_flag("down", self.down),
+            "hook": hook,
+            "hook_timeout": None if self.hook_timeout is None else as_whole_number("hook_timeout", self.hook_timeout),
         }
 
 
@@ -189,26 +224,33 @@ class SkyDownOperator(SkyBaseOperator):
     :param cluster_name: the cluster, for example ``launch.output``; or several, or a glob as ``train-*``, which means
         clusters of this deployment and none of SkyPilot's controllers (templated)
     :param purge: forget the cluster even when the cloud could not end it, and end a controller that is at work; you
-        then look after what is left yourself
-    :param graceful: cancel the jobs first and wait until their data is in the buckets (``MOUNT_CACHED``)
-    :param graceful_timeout: seconds that this may take; needs ``graceful``
+        then look after what is left yourself (templated)
+    :param graceful: cancel the jobs first and wait until their data is in the buckets (``MOUNT_CACHED``) (templated)
+    :param graceful_timeout: seconds that this may take; needs ``graceful`` (templated)
     """
 
     action: ClassVar[str] = "down"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_name")
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "cluster_name",
+        "purge",
+        "graceful",
+        "graceful_timeout",
+    )
 
     def __init__(
         self,
         *,
         cluster_name: ClusterNames,
-        purge: bool = False,
-        graceful: bool = False,
-        graceful_timeout: int | None = None,
+        purge: bool | str | XComArg = False,
+        graceful: bool | str | XComArg = False,
+        graceful_timeout: int | str | XComArg | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
+        check_flags(purge=purge)
         _check_graceful(graceful=graceful, graceful_timeout=graceful_timeout)
         self.cluster_name = cluster_name
         self.purge = purge
@@ -219,9 +261,8 @@ class SkyDownOperator(SkyBaseOperator):
         """Return the arguments of the runner's ``down``."""
         return {
             "cluster_name": rendered_cluster_names("cluster_name", self.cluster_name),
-            "purge": self.purge,
-            "graceful": self.graceful,
-            "graceful_timeout": self.graceful_timeout,
+            "purge": as_flag("purge", self.purge),
+            **_graceful_arguments(graceful=self.graceful, graceful_timeout=self.graceful_timeout),
         }
 
 
@@ -234,30 +275,39 @@ class SkyStatusOperator(SkyBaseOperator):
     clusters then.
 
     :param cluster_names: the clusters to list, names and globs; all of this deployment by default (templated)
-    :param refresh: ask the clouds, instead of what SkyPilot noted last
-    :param ip: add the head node's address
-    :param endpoints: add the endpoints of the ports that are open, where the cluster is up
-    :param all_users: list the clusters of other deployments with the same state, too
-    :param owners: add the task instance that launched the cluster (dag_id, run_id, task_id, map_index)
+    :param refresh: ask the clouds, instead of what SkyPilot noted last (templated)
+    :param ip: add the head node's address (templated)
+    :param endpoints: add the endpoints of the ports that are open, where the cluster is up (templated)
+    :param all_users: list the clusters of other deployments with the same state, too (templated)
+    :param owners: add the task instance that launched the cluster (dag_id, run_id, task_id, map_index) (templated)
     """
 
     action: ClassVar[str] = "status"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_names")
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "cluster_names",
+        "refresh",
+        "ip",
+        "endpoints",
+        "all_users",
+        "owners",
+    )
 
     def __init__(
         self,
         *,
         cluster_names: ClusterNames | None = None,
-        refresh: bool = False,
-        ip: bool = False,
-        endpoints: bool = False,
-        all_users: bool = False,
-        owners: bool = False,
+        refresh: bool | str | XComArg = False,
+        ip: bool | str | XComArg = False,
+        endpoints: bool | str | XComArg = False,
+        all_users: bool | str | XComArg = False,
+        owners: bool | str | XComArg = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_names", cluster_names)
+        check_flags(refresh=refresh, ip=ip, endpoints=endpoints, all_users=all_users, owners=owners)
         self.cluster_names = cluster_names
         self.refresh = refresh
         self.ip = ip
@@ -267,15 +317,16 @@ class SkyStatusOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``status``."""
-        if self.owners:
+        owners = as_flag("owners", self.owners)
+        if owners:
             self.resolve_workspace().check_keeps_notes("owners")
         return {
             "cluster_names": _names_to_list(self.cluster_names),
-            "refresh": self.refresh,
-            "ip": self.ip,
-            "endpoints": self.endpoints,
-            "all_users": self.all_users,
-            "owners": self.owners,
+            "refresh": as_flag("refresh", self.refresh),
+            "ip": as_flag("ip", self.ip),
+            "endpoints": as_flag("endpoints", self.endpoints),
+            "all_users": as_flag("all_users", self.all_users),
+            "owners": owners,
         }
 
 
@@ -287,32 +338,37 @@ class SkyCostReportOperator(SkyBaseOperator):
     that does not fit into a result (about a hundred clusters) fails the task.
 
     :param cluster_names: the clusters to list, names and globs; all by default (templated)
-    :param days: leave out clusters that were last used longer ago; 0 for none
-    :param all: list all of them, not only the newest five
+    :param days: leave out clusters that were last used longer ago; 0 for none (templated)
+    :param all: list all of them, not only the newest five (templated)
     """
 
     action: ClassVar[str] = "cost_report"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_names")
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_names", "days", "all")
 
     def __init__(
         self,
         *,
         cluster_names: ClusterNames | None = None,
-        days: int = 30,
-        all: bool = False,  # noqa: A002  # SkyPilot's name
+        days: int | str | XComArg = 30,
+        all: bool | str | XComArg = False,  # noqa: A002  # SkyPilot's name
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_names", cluster_names)
         check_whole_number("days", days, 0)
+        check_flags(all=all)
         self.cluster_names = cluster_names
         self.days = days
         self.all = all
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``cost_report``."""
-        return {"cluster_names": _names_to_list(self.cluster_names), "days": self.days or None, "all": self.all}
+        return {
+            "cluster_names": _names_to_list(self.cluster_names),
+            "days": as_whole_number("days", self.days, 0) or None,
+            "all": as_flag("all", self.all),
+        }
 
 
 def _names_to_list(names: ClusterNames | None) -> list[str] | None:
@@ -322,12 +378,35 @@ def _names_to_list(names: ClusterNames | None) -> list[str] | None:
     return [rendered] if isinstance(rendered, str) else rendered
 
 
-def _check_wait_for(wait_for: str | None) -> None:
-    if wait_for is not None and wait_for not in WAIT_FOR:
-        raise SkyRequestError(f"wait_for: {wait_for!r} is not one of {', '.join(WAIT_FOR)}")
+def _check_idleness(*, down: object, minutes: object) -> None:
+    if is_known(down) and minutes is None and as_flag("down", down):
+        raise SkyRequestError("down: needs idle_minutes_to_autostop, the minutes after which it happens")
 
 
-def _check_graceful(*, graceful: bool, graceful_timeout: int | None) -> None:
+def _check_hook(*, hook: object, hook_timeout: object) -> None:
+    if is_known(hook_timeout) and hook_timeout is not None and hook is None:
+        raise SkyRequestError("hook_timeout: needs a hook")
+
+
+def _check_cancel(*, cancel: object, down: object, hook: object) -> None:
+    if not (is_known(cancel) and is_known(down) and is_known(hook)):
+        return
+    if as_flag("cancel", cancel) and (as_flag("down", down) or hook is not None):
+        raise SkyRequestError("cancel: switches the autostop off; down and hook mean nothing then")
+
+
+def _check_graceful(*, graceful: object, graceful_timeout: object) -> None:
+    check_flags(graceful=graceful)
     check_whole_number("graceful_timeout", graceful_timeout)
-    if graceful_timeout is not None and not graceful:
+    if not (is_known(graceful) and is_known(graceful_timeout)):
+        return
+    if graceful_timeout is not None and not as_flag("graceful", graceful):
         raise SkyRequestError("graceful_timeout: needs graceful=True")
+
+
+def _graceful_arguments(*, graceful: object, graceful_timeout: object) -> dict[str, Any]:
+    _check_graceful(graceful=graceful, graceful_timeout=graceful_timeout)
+    return {
+        "graceful": as_flag("graceful", graceful),
+        "graceful_timeout": None if graceful_timeout is None else as_whole_number("graceful_timeout", graceful_timeout),
+    }

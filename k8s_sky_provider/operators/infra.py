@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from k8s_sky_provider.operators.arguments import check_number, rendered_names, rendered_text
+from k8s_sky_provider.operators.arguments import as_number, check_number, rendered_names, rendered_text
 from k8s_sky_provider.operators.base import SkyBaseOperator
 
 if TYPE_CHECKING:
@@ -56,19 +56,19 @@ class SkyGpusOperator(SkyBaseOperator):
     accelerator.
 
     :param accelerator: its name or the beginning of it, as ``A100``; all by default (templated)
-    :param count: how many of them a machine has
+    :param count: how many of them a machine has (templated)
     :param infra: where, as ``aws`` or ``aws/us-east-1``; everywhere by default (templated)
     """
 
     action: ClassVar[str] = "gpus"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "accelerator", "infra")
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "accelerator", "count", "infra")
 
     def __init__(
         self,
         *,
         accelerator: str | None = None,
-        count: int | None = None,
+        count: int | str | XComArg | None = None,
         infra: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -82,6 +82,6 @@ class SkyGpusOperator(SkyBaseOperator):
         """Return the arguments of the runner's ``gpus``."""
         return {
             "accelerator": rendered_text("accelerator", self.accelerator),
-            "count": self.count,
+            "count": None if self.count is None else as_number("count", self.count),
             "infra": rendered_text("infra", self.infra),
         }

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.links.skypilot import SkyJobLogLink
 from k8s_sky_provider.operators.arguments import (
+    as_flag,
     as_whole_number,
+    check_flags,
     check_whole_number,
+    is_known,
     rendered_text,
 )
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for, dag_folder
@@ -56,27 +59,28 @@ class SkyJobLaunchOperator(SkyTaskOperator):
     :param pool_name: the pool whose workers run the job (templated)
     :param num_jobs: submit the task so often, to the workers of that pool; returns a list of ids (templated)
     :param wait: wait for the job. Otherwise the task ends when the job is submitted (SkyJobLogsOperator waits for it)
+        (templated)
     """
 
     action: ClassVar[str] = "jobs_launch"
     operator_extra_links = (*SkyBaseOperator.operator_extra_links, SkyJobLogLink())
 
-    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "pool_name", "num_jobs")
+    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "pool_name", "num_jobs", "wait")
 
     def __init__(
         self,
         *,
         sky_task_yaml: str | Mapping[str, Any] | Sequence[Mapping[str, Any]] | XComArg,
         pool_name: str | XComArg | None = None,
-        num_jobs: int | str | None = None,
-        wait: bool = True,
+        num_jobs: int | str | XComArg | None = None,
+        wait: bool | str | XComArg = True,
         **kwargs: Any,
     ) -> None:
         # What lists are made of is checked here: to the base a task is a path or a dict.
         super().__init__(sky_task_yaml=sky_task_yaml, **kwargs)  # type: ignore[arg-type]
         check_whole_number("num_jobs", num_jobs)
-        if num_jobs is not None and pool_name is None:
-            raise SkyRequestError("num_jobs: needs pool_name, the pool whose workers run the jobs")
+        _check_num_jobs(num_jobs, pool_name)
+        check_flags(wait=wait)
         if isinstance(sky_task_yaml, (list, tuple)):
             _check_documents(sky_task_yaml, "sky_task_yaml")
         check_on_cancel(self.on_cancel, OnCancel.CANCEL)
@@ -102,13 +106,15 @@ class SkyJobLaunchOperator(SkyTaskOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``jobs_launch``."""
         name = rendered_text("job_name", self.job_name)
+        _check_num_jobs(self.num_jobs, self.pool_name)
+        check_on_cancel(self.on_cancel, OnCancel.CANCEL)
         return {
             **self.task_arguments(context),
             "job_name": name or cluster_name_for(self.request_owner(context)),
             "name_is_of_task_instance": name is None,
             "pool": rendered_text("pool_name", self.pool_name),
             "num_jobs": None if self.num_jobs is None else as_whole_number("num_jobs", self.num_jobs),
-            "wait": self.wait,
+            "wait": as_flag("wait", self.wait),
         }
 
 
@@ -122,28 +128,36 @@ class SkyJobQueueOperator(SkyBaseOperator):
 
     :param job_name: only jobs of this name (templated)
     :param pool_name: only jobs of this pool (templated)
-    :param skip_finished: leave out jobs that have ended
+    :param skip_finished: leave out jobs that have ended (templated)
     :param statuses: only jobs with these statuses, as ``["RUNNING", "RECOVERING"]``
-    :param all_users: list the jobs of other deployments with the same controller, too
-    :param limit: list no more than so many
+    :param all_users: list the jobs of other deployments with the same controller, too (templated)
+    :param limit: list no more than so many (templated)
     """
 
     action: ClassVar[str] = "jobs_queue"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "job_name", "pool_name")
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "job_name",
+        "pool_name",
+        "skip_finished",
+        "all_users",
+        "limit",
+    )
 
     def __init__(
         self,
         *,
         job_name: str | XComArg | None = None,
         pool_name: str | XComArg | None = None,
-        skip_finished: bool = False,
+        skip_finished: bool | str | XComArg = False,
         statuses: Sequence[str] | None = None,
-        all_users: bool = False,
-        limit: int | None = None,
+        all_users: bool | str | XComArg = False,
+        limit: int | str | XComArg | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_flags(skip_finished=skip_finished, all_users=all_users)
         check_whole_number("limit", limit)
         unknown = [status for status in statuses or () if status not in STATUSES]
         if isinstance(statuses, str) or unknown:
@@ -160,10 +174,10 @@ class SkyJobQueueOperator(SkyBaseOperator):
         return {
             "job_name": rendered_text("job_name", self.job_name),
             "pool": rendered_text("pool_name", self.pool_name),
-            "skip_finished": self.skip_finished,
+            "skip_finished": as_flag("skip_finished", self.skip_finished),
             "statuses": None if self.statuses is None else list(self.statuses),
-            "all_users": self.all_users,
-            "limit": self.limit,
+            "all_users": as_flag("all_users", self.all_users),
+            "limit": None if self.limit is None else as_whole_number("limit", self.limit),
         }
 
 
@@ -175,13 +189,20 @@ class SkyJobCancelOperator(SkyBaseOperator):
     :param job_ids: the jobs, one or several, for example ``launch.output`` (templated)
     :param job_name: or all jobs of this name (templated)
     :param pool_name: or all jobs of this pool (templated)
-    :param all: or all jobs of this deployment
-    :param wait: wait until the machines are down; otherwise the controller is only told
+    :param all: or all jobs of this deployment (templated)
+    :param wait: wait until the machines are down; otherwise the controller is only told (templated)
     """
 
     action: ClassVar[str] = "jobs_cancel"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "job_ids", "job_name", "pool_name")
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "job_ids",
+        "job_name",
+        "pool_name",
+        "all",
+        "wait",
+    )
 
     def __init__(
         self,
@@ -189,13 +210,13 @@ class SkyJobCancelOperator(SkyBaseOperator):
         job_ids: JobId | Sequence[JobId] | None = None,
         job_name: str | XComArg | None = None,
         pool_name: str | XComArg | None = None,
-        all: bool = False,  # noqa: A002  # SkyPilot's name
-        wait: bool = True,
+        all: bool | str | XComArg = False,  # noqa: A002  # SkyPilot's name
+        wait: bool | str | XComArg = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if sum([job_ids is not None, job_name is not None, pool_name is not None, all]) != 1:
-            raise SkyRequestError("job_ids, job_name, pool_name, all: give one of them, to say which jobs")
+        check_flags(all=all, wait=wait)
+        _check_which(job_ids, job_name, pool_name, everything=all)
         for job_id in _listed(job_ids):
             check_whole_number("job_ids", job_id)
         self.job_ids = job_ids
@@ -208,11 +229,12 @@ class SkyJobCancelOperator(SkyBaseOperator):
         """Return the arguments of the runner's ``jobs_cancel``."""
         job_ids = [as_whole_number("job_ids", job_id) for job_id in _listed(self.job_ids)]
         name, pool = rendered_text("job_name", self.job_name), rendered_text("pool_name", self.pool_name)
-        if not (self.all or job_ids or name or pool):
+        if not (as_flag("all", self.all) or job_ids or name or pool):
             raise SkyRequestError(
                 f"job_ids: {self.job_ids!r} names no job; did the task that it comes from return one?"
             )
-        return {"job_ids": job_ids or None, "job_name": name, "pool": pool, "wait": self.wait}
+        _check_which(self.job_ids, name, pool, everything=self.all)
+        return {"job_ids": job_ids or None, "job_name": name, "pool": pool, "wait": as_flag("wait", self.wait)}
 
 
 class SkyJobLogsOperator(SkyBaseOperator):
@@ -224,29 +246,36 @@ class SkyJobLogsOperator(SkyBaseOperator):
 
     :param job_id: the job, for example ``launch.output`` (templated)
     :param job_name: or the newest job of this name (templated)
-    :param follow: wait for the job; otherwise show what it has written until now
-    :param controller: show what the controller wrote about the job instead, until now
-    :param tail: begin with this many of the last lines; the whole log by default
+    :param follow: wait for the job; otherwise show what it has written until now (templated)
+    :param controller: show what the controller wrote about the job instead, until now (templated)
+    :param tail: begin with this many of the last lines; the whole log by default (templated)
     """
 
     action: ClassVar[str] = "jobs_logs"
     operator_extra_links = (*SkyBaseOperator.operator_extra_links, SkyJobLogLink())
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "job_id", "job_name")
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "job_id",
+        "job_name",
+        "follow",
+        "controller",
+        "tail",
+    )
 
     def __init__(
         self,
         *,
         job_id: JobId | None = None,
         job_name: str | XComArg | None = None,
-        follow: bool = True,
-        controller: bool = False,
-        tail: int | None = None,
+        follow: bool | str | XComArg = True,
+        controller: bool | str | XComArg = False,
+        tail: int | str | XComArg | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if (job_id is None) == (job_name is None):
-            raise SkyRequestError("job_id and job_name: give one of them, to say which job")
+        _check_id_or_name(job_id, job_name)
+        check_flags(follow=follow, controller=controller)
         check_whole_number("job_id", job_id)
         check_whole_number("tail", tail)
         check_on_cancel(self.on_cancel, OnCancel.CANCEL)
@@ -259,22 +288,41 @@ class SkyJobLogsOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``jobs_logs``."""
         name = rendered_text("job_name", self.job_name)
+        _check_id_or_name(self.job_id, name)
+        check_on_cancel(self.on_cancel, OnCancel.CANCEL)
         return {
             "job_id": None if name is not None else as_whole_number("job_id", self.job_id),
             "job_name": name,
-            "follow": self.follow,
-            "controller": self.controller,
-            "tail": self.tail,
+            "follow": as_flag("follow", self.follow),
+            "controller": as_flag("controller", self.controller),
+            "tail": None if self.tail is None else as_whole_number("tail", self.tail),
         }
 
 
-def check_on_cancel(on_cancel: str | None, possible: OnCancel) -> None:
-    """Check what a kill may do where there is but one thing to undo.
+def check_on_cancel(on_cancel: object, possible: OnCancel) -> None:
+    """Check what a kill may do where there is but one thing to undo; what is still to be rendered passes.
 
     :raises SkyRequestError: if it is neither that nor ``leave``
     """
-    if on_cancel is not None and on_cancel not in {possible, OnCancel.LEAVE}:
+    if on_cancel is not None and is_known(on_cancel) and on_cancel not in {possible, OnCancel.LEAVE}:
         raise SkyRequestError(f"on_cancel: {on_cancel!r} is neither {possible.value!r} nor 'leave'")
+
+
+def _check_num_jobs(num_jobs: object, pool_name: object) -> None:
+    if num_jobs is not None and is_known(num_jobs) and pool_name is None:
+        raise SkyRequestError("num_jobs: needs pool_name, the pool whose workers run the jobs")
+
+
+def _check_which(*named: object, everything: object) -> None:
+    if all(is_known(value) for value in (*named, everything)):
+        given = [*(value is not None for value in named), as_flag("all", everything)]
+        if sum(given) != 1:
+            raise SkyRequestError("job_ids, job_name, pool_name, all: give one of them, to say which jobs")
+
+
+def _check_id_or_name(job_id: object, job_name: object) -> None:
+    if is_known(job_id) and is_known(job_name) and (job_id is None) == (job_name is None):
+        raise SkyRequestError("job_id and job_name: give one of them, to say which job")
 
 
 def _check_documents(documents: Sequence[object], source: str) -> list[dict[str, Any]]:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.links.skypilot import SkyJobLogLink
-from k8s_sky_provider.operators.arguments import check_cluster_name, rendered_cluster_name
+from k8s_sky_provider.operators.arguments import (
+    as_choice,
+    as_flag,
+    as_whole_number,
+    check_choice,
+    check_cluster_name,
+    check_flags,
+    is_known,
+    rendered_cluster_name,
+)
 from k8s_sky_provider.operators.base import cluster_name_for
 from k8s_sky_provider.operators.task_operator import SkyTaskOperator
 from k8s_sky_provider.protocol import OnCancel
@@ -29,52 +38,74 @@ class SkyLaunchOperator(SkyTaskOperator):
 
     :param cluster_name: name of the cluster; by default one derived from the DAG, the run, the task and
         its map index, so that a retry meets its own cluster (templated)
-    :param auto_down: take the cluster down when its job has ended, whatever came of it
+    :param auto_down: take the cluster down when its job has ended, whatever came of it (templated)
     :param wait: wait for the job. Otherwise the task ends when the job is submitted (SkyLogsOperator waits for it),
-        and ``auto_down`` lets the cluster take itself down a minute after its last job
+        and ``auto_down`` lets the cluster take itself down a minute after its last job (templated)
     :param idle_minutes_to_autostop: the net below that: minutes without a job after which the cluster
         takes itself down, or stops with ``down=False``; -1 for never; by default what the task says, or else 60
-    :param down: whether idleness takes the cluster down or stops it; by default down
-    :param wait_for: what counts as no idleness: ``jobs_and_ssh``, ``jobs`` or ``none``
-    :param retry_until_up: wait for resources instead of failing; bound it with ``execution_timeout``
-    :param no_setup: do not run the task's setup
-    :param fast: skip provisioning and setup if the cluster is up
-    :param resize: change the number of nodes of a cluster that exists
+        (templated)
+    :param down: whether idleness takes the cluster down or stops it; by default down (templated)
+    :param wait_for: what counts as no idleness: ``jobs_and_ssh``, ``jobs`` or ``none`` (templated)
+    :param retry_until_up: wait for resources instead of failing; bound it with ``execution_timeout`` (templated)
+    :param no_setup: do not run the task's setup (templated)
+    :param fast: skip provisioning and setup if the cluster is up (templated)
+    :param resize: change the number of nodes of a cluster that exists (templated)
     :param clone_disk_from: start with a copy of this stopped cluster's disk (templated)
-    :param dryrun: only check the task and find resources for it; nothing is started
+    :param dryrun: only check the task and find resources for it; nothing is started (templated)
     """
 
     action: ClassVar[str] = "launch"
     operator_extra_links = (*SkyTaskOperator.operator_extra_links, SkyJobLogLink())
 
-    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "cluster_name", "clone_disk_from")
+    template_fields: Sequence[str] = (
+        *SkyTaskOperator.template_fields,
+        "cluster_name",
+        "auto_down",
+        "wait",
+        "idle_minutes_to_autostop",
+        "down",
+        "wait_for",
+        "retry_until_up",
+        "no_setup",
+        "fast",
+        "resize",
+        "clone_disk_from",
+        "dryrun",
+    )
 
     def __init__(
         self,
         *,
         cluster_name: str | XComArg | None = None,
-        auto_down: bool = True,
-        wait: bool = True,
-        idle_minutes_to_autostop: int | None = None,
-        down: bool | None = None,
-        wait_for: str | None = None,
-        retry_until_up: bool = False,
-        no_setup: bool = False,
-        fast: bool = False,
-        resize: bool = False,
+        auto_down: bool | str | XComArg = True,
+        wait: bool | str | XComArg = True,
+        idle_minutes_to_autostop: int | str | XComArg | None = None,
+        down: bool | str | XComArg | None = None,
+        wait_for: str | XComArg | None = None,
+        retry_until_up: bool | str | XComArg = False,
+        no_setup: bool | str | XComArg = False,
+        fast: bool | str | XComArg = False,
+        resize: bool | str | XComArg = False,
         clone_disk_from: str | None = None,
-        dryrun: bool = False,
+        dryrun: bool | str | XComArg = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_name(cluster_name)
-        minutes = idle_minutes_to_autostop
-        if minutes is not None and (not isinstance(minutes, int) or minutes < -1 or minutes == 0):
-            raise SkyRequestError(
-                f"idle_minutes_to_autostop: {minutes!r} is neither minutes from 1 up nor -1 for never"
-            )
-        if wait_for is not None and wait_for not in WAIT_FOR:
-            raise SkyRequestError(f"wait_for: {wait_for!r} is not one of {', '.join(WAIT_FOR)}")
+        check_flags(
+            auto_down=auto_down,
+            wait=wait,
+            retry_until_up=retry_until_up,
+            no_setup=no_setup,
+            fast=fast,
+            resize=resize,
+            dryrun=dryrun,
+        )
+        if down is not None:
+            check_flags(down=down)
+        if is_known(idle_minutes_to_autostop):
+            _idle_minutes(idle_minutes_to_autostop)
+        check_choice("wait_for", wait_for, WAIT_FOR)
         self.cluster_name = cluster_name
         self.auto_down = auto_down
         self.wait = wait
@@ -91,12 +122,12 @@ class SkyLaunchOperator(SkyTaskOperator):
     @property
     def default_on_cancel(self) -> OnCancel:
         """Take down what would have been taken down anyway; otherwise only end the job."""
-        return OnCancel.DOWN if self.auto_down else OnCancel.CANCEL
+        return OnCancel.DOWN if as_flag("auto_down", self.auto_down) else OnCancel.CANCEL
 
     def more_resources(self) -> dict[str, Any]:
         """Return the autostop that the arguments ask for."""
-        minutes = self.idle_minutes_to_autostop
-        if self.auto_down and not self.wait and minutes is None:
+        minutes = _idle_minutes(self.idle_minutes_to_autostop)
+        if minutes is None and as_flag("auto_down", self.auto_down) and not as_flag("wait", self.wait):
             minutes = 1
         if minutes is not None and minutes < 0:
             return {"autostop": False}
@@ -111,8 +142,8 @@ class SkyLaunchOperator(SkyTaskOperator):
     def _autostop(self, minutes: int | None) -> dict[str, Any]:
         return {
             "idle_minutes": DEFAULT_IDLE_MINUTES if minutes is None else minutes,
-            "down": self.down is not False,
-            **({"wait_for": self.wait_for} if self.wait_for is not None else {}),
+            "down": self.down is None or as_flag("down", self.down),
+            **({} if self.wait_for is None else {"wait_for": as_choice("wait_for", self.wait_for, WAIT_FOR)}),
         }
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
@@ -126,14 +157,14 @@ class SkyLaunchOperator(SkyTaskOperator):
             "cluster_name": cluster_name_for(self.request_owner(context))
             if self.cluster_name is None
             else rendered_cluster_name(self.cluster_name),
-            "auto_down": self.auto_down,
-            "wait": self.wait,
-            "retry_until_up": self.retry_until_up,
-            "no_setup": self.no_setup,
-            "fast": self.fast,
-            "resize": self.resize,
+            "auto_down": as_flag("auto_down", self.auto_down),
+            "wait": as_flag("wait", self.wait),
+            "retry_until_up": as_flag("retry_until_up", self.retry_until_up),
+            "no_setup": as_flag("no_setup", self.no_setup),
+            "fast": as_flag("fast", self.fast),
+            "resize": as_flag("resize", self.resize),
             "clone_disk_from": self.clone_disk_from,
-            "dryrun": self.dryrun,
+            "dryrun": as_flag("dryrun", self.dryrun),
         }
 
 
@@ -145,18 +176,20 @@ class SkyExecOperator(SkyTaskOperator):
 
     :param cluster_name: the cluster, for example ``launch.output`` (templated)
     :param wait: wait for the job. Otherwise the task ends when the job is submitted (SkyLogsOperator waits for it)
+        (templated)
     """
 
     action: ClassVar[str] = "exec"
     operator_extra_links = (*SkyTaskOperator.operator_extra_links, SkyJobLogLink())
 
-    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "cluster_name")
+    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "cluster_name", "wait")
 
     uses_default_resources: ClassVar[bool] = False
 
-    def __init__(self, *, cluster_name: str | XComArg, wait: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *, cluster_name: str | XComArg, wait: bool | str | XComArg = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_cluster_name(cluster_name)
+        check_flags(wait=wait)
         self.cluster_name = cluster_name
         self.wait = wait
 
@@ -170,5 +203,18 @@ class SkyExecOperator(SkyTaskOperator):
         return {
             **self.task_arguments(context),
             "cluster_name": rendered_cluster_name(self.cluster_name),
-            "wait": self.wait,
+            "wait": as_flag("wait", self.wait),
         }
+
+
+def _idle_minutes(minutes: object) -> int | None:
+    if minutes is None:
+        return None
+    if minutes in {-1, "-1"}:
+        return -1
+    try:
+        return as_whole_number("idle_minutes_to_autostop", minutes)
+    except SkyRequestError:
+        raise SkyRequestError(
+            f"idle_minutes_to_autostop: {minutes!r} is neither minutes from 1 up nor -1 for never"
+        ) from None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.operators.arguments import as_flag, check_flags
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for
 from k8s_sky_provider.protocol import OWNER_KEYS, Owner
 
@@ -23,23 +24,24 @@ class SkyReapOperator(SkyBaseOperator):
     no operator of this deployment launched always stays.
 
     :param clusters: what ``SkyStatusOperator(owners=True)`` returned (templated)
-    :param named: take clusters with a ``cluster_name`` of their own down, too
-    :param dryrun: only show which would be taken down
+    :param named: take clusters with a ``cluster_name`` of their own down, too (templated)
+    :param dryrun: only show which would be taken down (templated)
     """
 
     action: ClassVar[str] = "reap"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "clusters")
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "clusters", "named", "dryrun")
 
     def __init__(
         self,
         *,
         clusters: Sequence[Mapping[str, Any]] | XComArg,
-        named: bool = False,
-        dryrun: bool = False,
+        named: bool | str | XComArg = False,
+        dryrun: bool | str | XComArg = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_flags(named=named, dryrun=dryrun)
         self.clusters = clusters
         self.named = named
         self.dryrun = dryrun
@@ -49,6 +51,7 @@ class SkyReapOperator(SkyBaseOperator):
         rows: Any = self.clusters
         if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) and "name" in row for row in rows):
             raise SkyRequestError(f"clusters: must be what SkyStatusOperator(owners=True) returned, not {rows!r}")
+        named = as_flag("named", self.named)
         workspace = self.resolve_workspace()
         workspace.check_keeps_notes("clusters")
         deployment = workspace.deployment
@@ -59,10 +62,10 @@ class SkyReapOperator(SkyBaseOperator):
             "clusters": {
                 name: owner
                 for name, owner in owned.items()
-                if (self.named or name == cluster_name_for(Owner(deployment=deployment, **owner)))
+                if (named or name == cluster_name_for(Owner(deployment=deployment, **owner)))
                 and (context is None or _is_over(context["ti"], owner["dag_id"], owner["run_id"]))
             },
-            "dryrun": self.dryrun,
+            "dryrun": as_flag("dryrun", self.dryrun),
         }
 
 

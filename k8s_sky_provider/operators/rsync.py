@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.operators.arguments import (
+    as_nodes,
     check_cluster_name,
     check_nodes,
     check_path,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class _SkyRsyncOperator(SkyBaseOperator):
     """What both directions have in common."""
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_name", "source", "target")
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "cluster_name", "source", "target", "nodes")
 
     def __init__(
         self,
@@ -30,7 +31,7 @@ class _SkyRsyncOperator(SkyBaseOperator):
         cluster_name: str | XComArg,
         source: str | XComArg,
         target: str | XComArg,
-        nodes: Literal["head", "all"] | Sequence[int],
+        nodes: str | Sequence[int] | XComArg,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -49,7 +50,7 @@ class _SkyRsyncOperator(SkyBaseOperator):
             "cluster_name": rendered_cluster_name(self.cluster_name),
             "source": rendered_path("source", self.source),
             "target": rendered_path("target", self.target),
-            "nodes": self.nodes if isinstance(self.nodes, str) else list(self.nodes),
+            "nodes": as_nodes(self.nodes),
         }
 
 
@@ -65,7 +66,7 @@ class SkyRsyncUpOperator(_SkyRsyncOperator):
         ``~/sky_workdir`` (templated)
     :param target: path on the machines, where ``~`` is the home directory there and relative paths start; of a
         pattern, a directory (templated)
-    :param nodes: the machines: ``head``, ``all``, or a list of ranks, where 0 is the head
+    :param nodes: the machines: ``head``, ``all``, or a list of ranks, where 0 is the head (templated)
     """
 
     action: ClassVar[str] = "rsync_up"
@@ -76,7 +77,7 @@ class SkyRsyncUpOperator(_SkyRsyncOperator):
         cluster_name: str | XComArg,
         source: str | XComArg,
         target: str | XComArg,
-        nodes: Literal["head", "all"] | Sequence[int] = "head",
+        nodes: str | Sequence[int] | XComArg = "head",
         **kwargs: Any,
     ) -> None:
         super().__init__(cluster_name=cluster_name, source=source, target=target, nodes=nodes, **kwargs)
@@ -95,7 +96,7 @@ class SkyRsyncDownOperator(_SkyRsyncOperator):
     :param target: path on the volume; a relative path is below ``~/sky_workdir``, and one that is not on the volume
         is refused: it would be gone with the pod (templated)
     :param nodes: the machines: ``head``, ``all``, or a list of ranks, where 0 is the head; unless it is ``head``, each
-        machine gets a directory of its own in the target, named by its rank
+        machine gets a directory of its own in the target, named by its rank (templated)
     """
 
     action: ClassVar[str] = "rsync_down"
@@ -106,7 +107,7 @@ class SkyRsyncDownOperator(_SkyRsyncOperator):
         cluster_name: str | XComArg,
         source: str | XComArg,
         target: str | XComArg,
-        nodes: Literal["head", "all"] | Sequence[int] = "head",
+        nodes: str | Sequence[int] | XComArg = "head",
         **kwargs: Any,
     ) -> None:
         super().__init__(cluster_name=cluster_name, source=source, target=target, nodes=nodes, **kwargs)

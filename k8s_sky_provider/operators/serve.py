@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.links.skypilot import SkyServeEndpointLink
 from k8s_sky_provider.operators.arguments import (
+    as_choice,
+    as_flag,
+    as_number,
     as_whole_number,
+    check_choice,
+    check_flags,
     check_number,
     check_whole_number,
+    is_known,
     rendered_names,
 )
 from k8s_sky_provider.operators.base import SkyBaseOperator
@@ -47,20 +53,26 @@ class SkyServeUpOperator(SkyTaskOperator):
     taken down again. A name that is taken is an error, unless by an earlier try of this task.
 
     :param service_name: the service's name (templated)
-    :param wait: wait until the service is ready; otherwise the task ends when its controller knows it
-    :param timeout: seconds that it may take to be ready
+    :param wait: wait until the service is ready; otherwise the task ends when its controller knows it (templated)
+    :param timeout: seconds that it may take to be ready (templated)
     """
 
     action: ClassVar[str] = "serve_up"
     operator_extra_links = (*SkyBaseOperator.operator_extra_links, SkyServeEndpointLink())
 
-    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "service_name")
+    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "service_name", "wait", "timeout")
 
     def __init__(
-        self, *, service_name: str | XComArg, wait: bool = True, timeout: float = READY_TIMEOUT, **kwargs: Any
+        self,
+        *,
+        service_name: str | XComArg,
+        wait: bool | str | XComArg = True,
+        timeout: float | str | XComArg = READY_TIMEOUT,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         _check_name("service_name", service_name)
+        check_flags(wait=wait)
         check_number("timeout", timeout)
         check_on_cancel(self.on_cancel, OnCancel.DOWN)
         self.service_name = service_name
@@ -74,11 +86,12 @@ class SkyServeUpOperator(SkyTaskOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``serve_up``."""
+        check_on_cancel(self.on_cancel, OnCancel.DOWN)
         return {
             **self.task_arguments(context),
             "service_name": _rendered_name("service_name", self.service_name),
-            "wait": self.wait,
-            "timeout": self.timeout,
+            "wait": as_flag("wait", self.wait),
+            "timeout": as_number("timeout", self.timeout),
         }
 
 
@@ -89,27 +102,29 @@ class SkyServeUpdateOperator(SkyTaskOperator):
 
     :param service_name: the service (templated)
     :param mode: ``rolling``: new replicas take over one by one; ``blue_green``: all at once, when all are ready
-    :param wait: wait until only the new task serves
-    :param timeout: seconds that this may take
+        (templated)
+    :param wait: wait until only the new task serves (templated)
+    :param timeout: seconds that this may take (templated)
     """
 
     action: ClassVar[str] = "serve_update"
     operator_extra_links = (*SkyBaseOperator.operator_extra_links, SkyServeEndpointLink())
 
-    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "service_name")
+    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "service_name", "mode", "wait", "timeout")
 
     def __init__(
         self,
         *,
         service_name: str | XComArg,
-        mode: str = "rolling",
-        wait: bool = True,
-        timeout: float = READY_TIMEOUT,
+        mode: str | XComArg = "rolling",
+        wait: bool | str | XComArg = True,
+        timeout: float | str | XComArg = READY_TIMEOUT,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         _check_name("service_name", service_name)
-        _check_one_of("mode", mode, MODES)
+        check_choice("mode", mode, MODES)
+        check_flags(wait=wait)
         check_number("timeout", timeout)
         self.service_name = service_name
         self.mode = mode
@@ -121,9 +136,9 @@ class SkyServeUpdateOperator(SkyTaskOperator):
         return {
             **self.task_arguments(context),
             "service_name": _rendered_name("service_name", self.service_name),
-            "mode": self.mode,
-            "wait": self.wait,
-            "timeout": self.timeout,
+            "mode": as_choice("mode", self.mode, MODES),
+            "wait": as_flag("wait", self.wait),
+            "timeout": as_number("timeout", self.timeout),
         }
 
 
@@ -158,23 +173,25 @@ class SkyServeDownOperator(SkyBaseOperator):
     takes it down, or its own autostop does.
 
     :param service_names: the services: a name, a glob as ``demo-*``, or several (templated)
-    :param all: all services instead
+    :param all: all services instead (templated)
     :param purge: forget a service even when its replicas could not be ended; you then look after them yourself
+        (templated)
     """
 
     action: ClassVar[str] = "serve_down"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "service_names")
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "service_names", "all", "purge")
 
     def __init__(
         self,
         *,
         service_names: Names = None,
-        all: bool = False,  # noqa: A002  # SkyPilot's name
-        purge: bool = False,
+        all: bool | str | XComArg = False,  # noqa: A002  # SkyPilot's name
+        purge: bool | str | XComArg = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_flags(all=all, purge=purge)
         _check_names("service_names", service_names, everything=all)
         self.service_names = service_names
         self.all = all
@@ -191,33 +208,40 @@ class SkyServeLogsOperator(SkyBaseOperator):
     Wraps ``sky.serve.tail_logs``.
 
     :param service_name: the service (templated)
-    :param target: whose log: ``replica``, ``controller`` or ``load_balancer``
+    :param target: whose log: ``replica``, ``controller`` or ``load_balancer`` (templated)
     :param replica: the replica's id, as SkyServeStatusOperator lists it; needs ``target="replica"`` (templated)
-    :param follow: go on as long as it writes: bound it with ``execution_timeout``
-    :param tail: begin with this many of the last lines; the whole log by default
+    :param follow: go on as long as it writes: bound it with ``execution_timeout`` (templated)
+    :param tail: begin with this many of the last lines; the whole log by default (templated)
     """
 
     action: ClassVar[str] = "serve_logs"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "service_name", "replica")
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "service_name",
+        "target",
+        "replica",
+        "follow",
+        "tail",
+    )
 
     def __init__(
         self,
         *,
         service_name: str | XComArg,
-        target: str = "replica",
+        target: str | XComArg = "replica",
         replica: int | str | XComArg | None = None,
-        follow: bool = False,
-        tail: int | None = None,
+        follow: bool | str | XComArg = False,
+        tail: int | str | XComArg | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         _check_name("service_name", service_name)
-        _check_one_of("target", target, TARGETS)
+        check_choice("target", target, TARGETS)
         check_whole_number("replica", replica)
+        check_flags(follow=follow)
         check_whole_number("tail", tail)
-        if (target == "replica") != (replica is not None):
-            raise SkyRequestError("replica: give its id with target='replica', and with no other target")
+        _check_replica(target, replica)
         self.service_name = service_name
         self.target = target
         self.replica = replica
@@ -226,12 +250,13 @@ class SkyServeLogsOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``serve_logs``."""
+        _check_replica(self.target, self.replica)
         return {
             "service_name": _rendered_name("service_name", self.service_name),
-            "target": self.target,
-            "replica": as_whole_number("replica", self.replica) if self.target == "replica" else None,
-            "follow": self.follow,
-            "tail": self.tail,
+            "target": as_choice("target", self.target, TARGETS),
+            "replica": None if self.replica is None else as_whole_number("replica", self.replica),
+            "follow": as_flag("follow", self.follow),
+            "tail": None if self.tail is None else as_whole_number("tail", self.tail),
         }
 
 
@@ -246,35 +271,41 @@ class SkyPoolApplyOperator(SkyTaskOperator):
         change the number of ``workers`` (templated)
     :param workers: number of workers, instead of the task's (templated)
     :param mode: ``rolling``: new workers take over one by one; ``blue_green``: all at once, when all are ready
-    :param wait: wait until the workers are ready
-    :param timeout: seconds that this may take
+        (templated)
+    :param wait: wait until the workers are ready (templated)
+    :param timeout: seconds that this may take (templated)
     """
 
     action: ClassVar[str] = "pool_apply"
 
-    template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "pool_name", "workers")
+    template_fields: Sequence[str] = (
+        *SkyTaskOperator.template_fields,
+        "pool_name",
+        "workers",
+        "mode",
+        "wait",
+        "timeout",
+    )
 
     def __init__(
         self,
         *,
         pool_name: str | XComArg,
         sky_task_yaml: str | Mapping[str, Any] | XComArg | None = None,
-        workers: int | str | None = None,
-        mode: str = "rolling",
-        wait: bool = True,
-        timeout: float = READY_TIMEOUT,
+        workers: int | str | XComArg | None = None,
+        mode: str | XComArg = "rolling",
+        wait: bool | str | XComArg = True,
+        timeout: float | str | XComArg = READY_TIMEOUT,
         **kwargs: Any,
     ) -> None:
         # None is no task for the base, and read as none below.
         super().__init__(sky_task_yaml=sky_task_yaml, **kwargs)  # type: ignore[arg-type]
         _check_name("pool_name", pool_name)
         check_whole_number("workers", workers)
-        _check_one_of("mode", mode, MODES)
+        check_choice("mode", mode, MODES)
+        check_flags(wait=wait)
         check_number("timeout", timeout)
-        if sky_task_yaml is None and workers is None:
-            raise SkyRequestError("sky_task_yaml and workers: give at least one of them")
-        if sky_task_yaml is not None and workers is not None:
-            raise SkyRequestError("workers: with a task, the task's pool section says how many")
+        _check_workers(sky_task_yaml, workers)
         self.pool_name = pool_name
         self.workers = workers
         self.mode = mode
@@ -283,14 +314,15 @@ class SkyPoolApplyOperator(SkyTaskOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``pool_apply``."""
+        _check_workers(self.sky_task_yaml, self.workers)
         task = {"task": None, "overrides": {}} if self.sky_task_yaml is None else self.task_arguments(context)
         return {
             **task,
             "pool_name": _rendered_name("pool_name", self.pool_name),
             "workers": None if self.workers is None else as_whole_number("workers", self.workers),
-            "mode": self.mode,
-            "wait": self.wait,
-            "timeout": self.timeout,
+            "mode": as_choice("mode", self.mode, MODES),
+            "wait": as_flag("wait", self.wait),
+            "timeout": as_number("timeout", self.timeout),
         }
 
 
@@ -322,23 +354,24 @@ class SkyPoolDownOperator(SkyBaseOperator):
     Wraps ``sky.jobs.pool_down``. A pool that is gone already is fine; a name that there never was is an error.
 
     :param pool_names: the pools: a name, a glob as ``gpu-*``, or several (templated)
-    :param all: all pools instead
-    :param purge: forget a pool even when its workers could not be ended; you then look after them yourself
+    :param all: all pools instead (templated)
+    :param purge: forget a pool even when its workers could not be ended; you then look after them yourself (templated)
     """
 
     action: ClassVar[str] = "pool_down"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "pool_names")
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "pool_names", "all", "purge")
 
     def __init__(
         self,
         *,
         pool_names: Names = None,
-        all: bool = False,  # noqa: A002  # SkyPilot's name
-        purge: bool = False,
+        all: bool | str | XComArg = False,  # noqa: A002  # SkyPilot's name
+        purge: bool | str | XComArg = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_flags(all=all, purge=purge)
         _check_names("pool_names", pool_names, everything=all)
         self.pool_names = pool_names
         self.all = all
@@ -364,8 +397,22 @@ def _rendered_name(field: str, name: object) -> str:
     return name
 
 
-def _check_names(field: str, names: object, *, everything: bool) -> None:
-    if everything == (names is not None):
+def _check_replica(target: object, replica: object) -> None:
+    if is_known(target) and is_known(replica) and (target == "replica") != (replica is not None):
+        raise SkyRequestError("replica: give its id with target='replica', and with no other target")
+
+
+def _check_workers(task: object, workers: object) -> None:
+    if not (is_known(task) and is_known(workers)):
+        return
+    if task is None and workers is None:
+        raise SkyRequestError("sky_task_yaml and workers: give at least one of them")
+    if task is not None and workers is not None:
+        raise SkyRequestError("workers: with a task, the task's pool section says how many")
+
+
+def _check_names(field: str, names: object, *, everything: object) -> None:
+    if is_known(everything) and is_known(names) and as_flag("all", everything) == (names is not None):
         raise SkyRequestError(f"{field}: name them, or give all=True for all of them")
     for name in [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else ():
         if isinstance(name, str) and not TO_BE_RENDERED.search(name) and not _NAME_OR_GLOB.fullmatch(name):
@@ -374,14 +421,9 @@ def _check_names(field: str, names: object, *, everything: bool) -> None:
             )
 
 
-def _down_arguments(field: str, names: object, *, everything: bool, purge: bool) -> dict[str, Any]:
-    rendered = None if everything else rendered_names(field, names)
-    if not everything and not rendered:
+def _down_arguments(field: str, names: object, *, everything: object, purge: object) -> dict[str, Any]:
+    rendered = rendered_names(field, names)
+    if not as_flag("all", everything) and not rendered:
         raise SkyRequestError(f"{field}: {names!r} names none; did the task that it comes from return one?")
     _check_names(field, rendered, everything=everything)
-    return {"names": rendered, "purge": purge}
-
-
-def _check_one_of(field: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        raise SkyRequestError(f"{field}: {value!r} is not one of {', '.join(known)}")
+    return {"names": rendered, "purge": as_flag("purge", purge)}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.arguments import (
+    as_flag,
+    as_nodes,
     as_number,
     check_cluster_name,
+    check_flags,
     check_nodes,
     check_number,
     rendered_cluster_name,
@@ -44,11 +47,11 @@ class SkySSHOperator(SkyBaseOperator):
     :param cluster_name: a cluster that is up, for example ``launch.output`` (templated)
     :param command: the command, or a list of a program and its arguments (templated)
     :param environment: environment variables of the command; not for secrets (templated)
-    :param get_pty: give the command a terminal; errors are then among the output
-    :param conn_timeout: seconds that connecting may take; SkyPilot's own by default
+    :param get_pty: give the command a terminal; errors are then among the output (templated)
+    :param conn_timeout: seconds that connecting may take; SkyPilot's own by default (templated)
     :param cmd_timeout: seconds that the command may take, then it is ended and the task fails; by default there is no
-        limit but ``execution_timeout``
-    :param nodes: the machines: ``head``, ``all``, or a list of ranks, where 0 is the head
+        limit but ``execution_timeout`` (templated)
+    :param nodes: the machines: ``head``, ``all``, or a list of ranks, where 0 is the head (templated)
     :param working_dir: directory on the machine to start in (templated)
     """
 
@@ -59,6 +62,10 @@ class SkySSHOperator(SkyBaseOperator):
         "cluster_name",
         "command",
         "environment",
+        "get_pty",
+        "conn_timeout",
+        "cmd_timeout",
+        "nodes",
         "working_dir",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
@@ -73,10 +80,10 @@ class SkySSHOperator(SkyBaseOperator):
         cluster_name: str | XComArg,
         command: str | Sequence[str] | XComArg,
         environment: Mapping[str, str] | None = None,
-        get_pty: bool = False,
-        conn_timeout: int | None = None,
-        cmd_timeout: float | None = None,
-        nodes: Literal["head", "all"] | Sequence[int] = "head",
+        get_pty: bool | str | XComArg = False,
+        conn_timeout: int | str | XComArg | None = None,
+        cmd_timeout: float | str | XComArg | None = None,
+        nodes: str | Sequence[int] | XComArg = "head",
         working_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -89,6 +96,7 @@ class SkySSHOperator(SkyBaseOperator):
         check_cluster_name(cluster_name)
         if isinstance(command, (str, list, tuple)):
             _command_line(command)
+        check_flags(get_pty=get_pty)
         check_nodes(nodes)
         check_number("conn_timeout", conn_timeout)
         check_number("cmd_timeout", cmd_timeout)
@@ -112,10 +120,10 @@ class SkySSHOperator(SkyBaseOperator):
             "cluster_name": rendered_cluster_name(self.cluster_name),
             "command": _command_line(self.command),
             "environment": rendered_envs(self.environment, "environment"),
-            "get_pty": self.get_pty,
+            "get_pty": as_flag("get_pty", self.get_pty),
             "conn_timeout": None if self.conn_timeout is None else int(as_number("conn_timeout", self.conn_timeout)),
             "cmd_timeout": None if self.cmd_timeout is None else as_number("cmd_timeout", self.cmd_timeout),
-            "nodes": self.nodes if isinstance(self.nodes, str) else list(self.nodes),
+            "nodes": as_nodes(self.nodes),
             "working_dir": None if self.working_dir is None else rendered_path("working_dir", self.working_dir),
         }
 
@@ -123,7 +131,7 @@ class SkySSHOperator(SkyBaseOperator):
         """Push the command's exit code, or those of several machines by rank."""
         codes = result.job_exit_codes
         if codes:
-            context["ti"].xcom_push(key=EXIT_KEY, value=codes[0] if self.nodes == "head" else codes)
+            context["ti"].xcom_push(key=EXIT_KEY, value=codes[0] if as_nodes(self.nodes) == "head" else codes)
 
 
 def _command_line(command: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.arguments import rendered_names, rendered_text
+from k8s_sky_provider.operators.arguments import as_flag, check_flags, is_known, rendered_names, rendered_text
 from k8s_sky_provider.operators.base import SkyBaseOperator, dag_folder
 from k8s_sky_provider.operators.task import TO_BE_RENDERED, read_documents
 
@@ -29,15 +29,23 @@ class SkyVolumeApplyOperator(SkyBaseOperator):
     :param volume: the volume: a path beside the DAG file, a path on the shared volume
         (``~/sky_workdir/volume.yaml``) or a dict; not needed where the arguments below say all (templated)
     :param volume_name: the volume's name (templated)
-    :param volume_type: ``k8s-pvc``, ``k8s-hostpath`` or ``runpod-network-volume``
+    :param volume_type: ``k8s-pvc``, ``k8s-hostpath`` or ``runpod-network-volume`` (templated)
     :param infra: where, as ``kubernetes/context`` (templated)
     :param size: its size, as ``100Gi`` (templated)
-    :param use_existing: register what exists under that name instead of making it
+    :param use_existing: register what exists under that name instead of making it (templated)
     """
 
     action: ClassVar[str] = "volume_apply"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "volume", "volume_name", "infra", "size")
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "volume",
+        "volume_name",
+        "volume_type",
+        "infra",
+        "size",
+        "use_existing",
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **SkyBaseOperator.template_fields_renderers,
         "volume": "yaml",
@@ -48,15 +56,16 @@ class SkyVolumeApplyOperator(SkyBaseOperator):
         *,
         volume: str | Mapping[str, Any] | XComArg | None = None,
         volume_name: str | XComArg | None = None,
-        volume_type: str | None = None,
+        volume_type: str | XComArg | None = None,
         infra: str | None = None,
         size: str | None = None,
-        use_existing: bool | None = None,
+        use_existing: bool | str | XComArg | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if volume is None and (volume_name is None or volume_type is None):
-            raise SkyRequestError("volume: give the volume as YAML or dict, or volume_name and volume_type")
+        _check_given(volume, volume_name, volume_type)
+        if use_existing is not None:
+            check_flags(use_existing=use_existing)
         if isinstance(volume, Mapping):
             _check_volume(volume, "volume")
         self.volume = volume
@@ -68,12 +77,13 @@ class SkyVolumeApplyOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``volume_apply``."""
+        _check_given(self.volume, self.volume_name, self.volume_type)
         overrides = {
             "name": rendered_text("volume_name", self.volume_name),
-            "type": self.volume_type,
+            "type": rendered_text("volume_type", self.volume_type),
             "infra": rendered_text("infra", self.infra),
             "size": rendered_text("size", self.size),
-            "use_existing": self.use_existing,
+            "use_existing": None if self.use_existing is None else as_flag("use_existing", self.use_existing),
         }
         return {
             "volume": {} if self.volume is None else _read_volume(self.volume, dag_folder(context)),
@@ -88,32 +98,37 @@ class SkyVolumeDeleteOperator(SkyBaseOperator):
     volume is deleted then.
 
     :param names: name or names, with the wildcards ``*``, ``?`` and ``[...]`` (templated)
-    :param missing_ok: a name that SkyPilot does not have is no error
+    :param missing_ok: a name that SkyPilot does not have is no error (templated)
     :param purge: forget a volume even when the cloud could not delete it, or it is in use; you then look after it
-        yourself
+        yourself (templated)
     """
 
     action: ClassVar[str] = "volume_delete"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "names")
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "names", "missing_ok", "purge")
 
     def __init__(
         self,
         *,
         names: str | XComArg | Sequence[str | XComArg],
-        missing_ok: bool = False,
-        purge: bool = False,
+        missing_ok: bool | str | XComArg = False,
+        purge: bool | str | XComArg = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         _check_names(names)
+        check_flags(missing_ok=missing_ok, purge=purge)
         self.names = names
         self.missing_ok = missing_ok
         self.purge = purge
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``volume_delete``."""
-        return {"names": _rendered_names(self.names), "missing_ok": self.missing_ok, "purge": self.purge}
+        return {
+            "names": _rendered_names(self.names),
+            "missing_ok": as_flag("missing_ok", self.missing_ok),
+            "purge": as_flag("purge", self.purge),
+        }
 
 
 class SkyVolumeListOperator(SkyBaseOperator):
@@ -122,23 +137,28 @@ class SkyVolumeListOperator(SkyBaseOperator):
     Wraps ``sky.volumes.ls``.
 
     :param names: the volumes to list; all by default (templated)
-    :param refresh: ask the clouds, instead of what SkyPilot noted last
+    :param refresh: ask the clouds, instead of what SkyPilot noted last (templated)
     """
 
     action: ClassVar[str] = "volume_list"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "names")
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "names", "refresh")
 
     def __init__(
-        self, *, names: str | XComArg | Sequence[str | XComArg] | None = None, refresh: bool = False, **kwargs: Any
+        self,
+        *,
+        names: str | XComArg | Sequence[str | XComArg] | None = None,
+        refresh: bool | str | XComArg = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_flags(refresh=refresh)
         self.names = names
         self.refresh = refresh
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``volume_list``."""
-        return {"names": rendered_names("names", self.names), "refresh": self.refresh}
+        return {"names": rendered_names("names", self.names), "refresh": as_flag("refresh", self.refresh)}
 
 
 class SkyStorageDeleteOperator(SkyBaseOperator):
@@ -147,25 +167,25 @@ class SkyStorageDeleteOperator(SkyBaseOperator):
     Wraps ``sky.storage_delete``. A name that SkyPilot does not have is an error, and no bucket is deleted then.
 
     :param names: name or names, with the wildcards ``*``, ``?`` and ``[...]`` (templated)
-    :param all_storage: all buckets that SkyPilot knows of, instead of ``names``
-    :param missing_ok: a name that SkyPilot does not have is no error
+    :param all_storage: all buckets that SkyPilot knows of, instead of ``names`` (templated)
+    :param missing_ok: a name that SkyPilot does not have is no error (templated)
     """
 
     action: ClassVar[str] = "storage_delete"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "names")
+    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "names", "all_storage", "missing_ok")
 
     def __init__(
         self,
         *,
         names: str | XComArg | Sequence[str | XComArg] | None = None,
-        all_storage: bool = False,
-        missing_ok: bool = False,
+        all_storage: bool | str | XComArg = False,
+        missing_ok: bool | str | XComArg = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if (names is None) is not all_storage:
-            raise SkyRequestError(f"names and all_storage: give one of them ({names!r} and {all_storage!r})")
+        check_flags(all_storage=all_storage, missing_ok=missing_ok)
+        _check_which(names, all_storage)
         if names is not None:
             _check_names(names)
         self.names = names
@@ -174,10 +194,12 @@ class SkyStorageDeleteOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``storage_delete``."""
+        _check_which(self.names, self.all_storage)
+        everything = as_flag("all_storage", self.all_storage)
         return {
-            "names": [] if self.all_storage else _rendered_names(self.names),
-            "all": self.all_storage,
-            "missing_ok": self.missing_ok,
+            "names": [] if everything else _rendered_names(self.names),
+            "all": everything,
+            "missing_ok": as_flag("missing_ok", self.missing_ok),
         }
 
 
@@ -192,6 +214,16 @@ class SkyStorageListOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``storage_list``, which has none."""
         return {}
+
+
+def _check_given(volume: object, name: object, kind: object) -> None:
+    if is_known(volume) and volume is None and (name is None or kind is None):
+        raise SkyRequestError("volume: give the volume as YAML or dict, or volume_name and volume_type")
+
+
+def _check_which(names: object, everything: object) -> None:
+    if is_known(names) and is_known(everything) and (names is None) is not as_flag("all_storage", everything):
+        raise SkyRequestError(f"names and all_storage: give one of them ({names!r} and {everything!r})")
 
 
 def _read_volume(volume: object, folder: Path | None) -> str | dict[str, Any]:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.arguments import (
+    as_flag,
     as_number,
     as_whole_number,
+    check_flags,
     check_number,
     check_whole_number,
+    is_known,
     rendered_envs,
     rendered_names,
     rendered_text,
@@ -61,7 +64,7 @@ class SkyTaskOperator(SkyBaseOperator):
     :param memory: GiB of memory of each node, as ``16`` or ``16+`` (templated)
     :param minimum_memory: GiB of memory that each node has at least; instead of ``memory`` (templated)
     :param instance_type: the cloud's name of the machine's type (templated)
-    :param use_spot: whether the nodes are spot instances
+    :param use_spot: whether the nodes are spot instances (templated)
     :param disk_size: GiB of disk of each node (templated)
     :param disk_tier: ``low``, ``medium``, ``high``, ``ultra`` or ``best`` (templated)
     :param network_tier: ``standard`` or ``best`` (templated)
@@ -96,6 +99,7 @@ class SkyTaskOperator(SkyBaseOperator):
         "memory",
         "minimum_memory",
         "instance_type",
+        "use_spot",
         "disk_size",
         "disk_tier",
         "network_tier",
@@ -140,15 +144,15 @@ class SkyTaskOperator(SkyBaseOperator):
         memory: float | str | None = None,
         minimum_memory: float | str | None = None,
         instance_type: str | None = None,
-        use_spot: bool | None = None,
-        disk_size: int | str | None = None,
+        use_spot: bool | str | XComArg | None = None,
+        disk_size: int | str | XComArg | None = None,
         disk_tier: str | None = None,
         network_tier: str | None = None,
         local_disk: str | None = None,
         image_id: str | None = None,
         open_ports: int | str | Sequence[int | str] | None = None,
         priority: int | str | None = None,
-        num_nodes: int | str | None = None,
+        num_nodes: int | str | XComArg | None = None,
         config: Mapping[str, Any] | None = None,
         workspace: str | None = None,
         **kwargs: Any,
@@ -160,6 +164,8 @@ class SkyTaskOperator(SkyBaseOperator):
             raise SkyRequestError("sky_task_yaml: is empty; give a path or a dict")
         check_number("minimum_cpus", minimum_cpus)
         check_number("minimum_memory", minimum_memory)
+        if use_spot is not None:
+            check_flags(use_spot=use_spot)
         check_whole_number("disk_size", disk_size)
         check_whole_number("num_nodes", num_nodes)
         self.sky_task_yaml = sky_task_yaml
@@ -240,11 +246,11 @@ class SkyTaskOperator(SkyBaseOperator):
     def _check_alternatives(self) -> None:
         for one, other in _NOT_BOTH:
             values = (getattr(self, one), getattr(self, other))
-            if None not in values and values[1] != ANY_CLOUD:
+            if all(value is not None and is_known(value) for value in values) and values[1] != ANY_CLOUD:
                 raise SkyRequestError(
                     f"{one} and {other}: give one of them, not both ({values[0]!r} and {values[1]!r})"
                 )
-        if self.git_ref is not None and self.git_url is None:
+        if self.git_ref is not None and is_known(self.git_ref) and self.git_url is None:
             raise SkyRequestError(f"git_ref: {self.git_ref!r} needs git_url, the repository that it is of")
 
     def _resources(self) -> dict[str, Any]:
@@ -254,7 +260,7 @@ class SkyTaskOperator(SkyBaseOperator):
             "cpus": _or_more("minimum_cpus", self.minimum_cpus) if self.cpus is None else str(self.cpus),
             "memory": _or_more("minimum_memory", self.minimum_memory) if self.memory is None else str(self.memory),
             "instance_type": self.instance_type,
-            "use_spot": self.use_spot,
+            "use_spot": None if self.use_spot is None else as_flag("use_spot", self.use_spot),
             "disk_size": None if self.disk_size is None else as_whole_number("disk_size", self.disk_size),
             "disk_tier": self.disk_tier,
             "network_tier": self.network_tier,

@@ -28,7 +28,9 @@ def test_the_docstring_has_every_parameter_and_says_which_are_templated(operator
     described = reference.descriptions(operator)
     assert list(described) == [parameter.name for parameter in reference.parameters(operator)]
     templated = {name for name, text in described.items() if "(templated)" in text}
-    assert templated == set(described) & set(operator.template_fields)
+    # The hook of an autostop has an attribute of another name.
+    fields = {"hook" if field == "autostop_hook" else field for field in operator.template_fields}
+    assert templated == set(described) & fields
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: str(operator.__name__))
