@@ -98,11 +98,11 @@ def as_flag(name: str, value: object) -> bool:
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
-    """Check one of several texts; None, one that is still to be rendered and one that comes from XCom pass.
+    """Check one of several texts; one that is still to be rendered or comes from XCom passes.
 
     :raises SkyRequestError: if it is anything else
     """
-    if value is not None and is_known(value):
+    if is_known(value):
         as_choice(name, value, choices)
 
 

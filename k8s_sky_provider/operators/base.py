@@ -72,11 +72,11 @@ RESULT_KEY = "result"
 # How the container runtime says that the command is not in the image.
 _NOT_STARTED_REASONS = {"StartError", "ContainerCannotRun", "RunContainerError"}
 
-_FLAGS_OF_THE_POD = [
-    name
+_FLAGS_OF_THE_POD = {
+    name: parameter.default
     for name, parameter in inspect.signature(KubernetesPodOperator.__init__).parameters.items()
     if re.search(r"\bbool\b", str(parameter.annotation))
-]
+}
 
 
 class SkyBaseOperator(KubernetesPodOperator):
@@ -175,7 +175,8 @@ class SkyBaseOperator(KubernetesPodOperator):
             do_xcom_push=False,
             **kwargs,
         )
-        check_choice("on_cancel", on_cancel, OnCancel)
+        if on_cancel is not None:
+            check_choice("on_cancel", on_cancel, OnCancel)
         check_flags(
             fail_fast=fail_fast,
             log_events_on_failure=log_events_on_failure,
@@ -186,10 +187,10 @@ class SkyBaseOperator(KubernetesPodOperator):
         check_whole_number("schedule_timeout_seconds", self.schedule_timeout_seconds)
         check_whole_number("termination_grace_period", termination_grace_period, 0)
         check_whole_number("logging_interval", logging_interval)
-        # An attribute may have its value from default_args, or from another parameter.
-        for name in sorted(_FLAGS_OF_THE_POD, key=lambda name: name not in kwargs):
+        # What default_args say is in the attribute alone; one may be a copy of another that was given.
+        for name in sorted(_FLAGS_OF_THE_POD.keys() - set(self.template_fields), key=lambda name: name not in kwargs):
             value = kwargs.get(name, getattr(self, name, None))
-            if not (name in self.template_fields or value is None or isinstance(value, bool)):
+            if not (value is None or isinstance(value, bool) or value is _FLAGS_OF_THE_POD[name]):
                 raise SkyRequestError(f"{name}: {value!r} must be True or False; it is not templated")
         if credentials is not None:
             for entry in credentials:
@@ -468,6 +469,7 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def _build_request(self, context: Context | None) -> SkyRequest:
         workspace = self.resolve_workspace()
+        # Used when the pod has ended, which is too late to refuse it.
         as_flag("fail_fast", self.fail_fast)
         on_cancel = (
             self.default_on_cancel

@@ -69,7 +69,8 @@ class SkyStartOperator(SkyBaseOperator):
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
         check_whole_number("idle_minutes_to_autostop", idle_minutes_to_autostop, 0)
-        check_choice("wait_for", wait_for, WAIT_FOR)
+        if wait_for is not None:
+            check_choice("wait_for", wait_for, WAIT_FOR)
         check_flags(down=down, retry_until_up=retry_until_up, force=force)
         _check_idleness(down=down, minutes=idle_minutes_to_autostop)
         self.cluster_name = cluster_name
@@ -183,7 +184,8 @@ class SkyAutostopOperator(SkyBaseOperator):
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
         check_whole_number("idle_minutes", idle_minutes, 0)
-        check_choice("wait_for", wait_for, WAIT_FOR)
+        if wait_for is not None:
+            check_choice("wait_for", wait_for, WAIT_FOR)
         check_flags(cancel=cancel, down=down)
         check_whole_number("hook_timeout", hook_timeout)
         _check_hook(hook=hook, hook_timeout=hook_timeout)

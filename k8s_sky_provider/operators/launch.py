@@ -105,7 +105,8 @@ class SkyLaunchOperator(SkyTaskOperator):
             check_flags(down=down)
         if is_known(idle_minutes_to_autostop):
             _idle_minutes(idle_minutes_to_autostop)
-        check_choice("wait_for", wait_for, WAIT_FOR)
+        if wait_for is not None:
+            check_choice("wait_for", wait_for, WAIT_FOR)
         self.cluster_name = cluster_name
         self.auto_down = auto_down
         self.wait = wait
@@ -129,11 +130,12 @@ class SkyLaunchOperator(SkyTaskOperator):
         minutes = _idle_minutes(self.idle_minutes_to_autostop)
         if minutes is None and as_flag("auto_down", self.auto_down) and not as_flag("wait", self.wait):
             minutes = 1
+        autostop = self._autostop(minutes)
         if minutes is not None and minutes < 0:
             return {"autostop": False}
         if minutes is None and self.down is None and self.wait_for is None:
             return {}
-        return {"autostop": self._autostop(minutes)}
+        return {"autostop": autostop}
 
     def default_resources(self) -> dict[str, Any]:
         """Return the autostop of a task that says nothing of it."""
@@ -210,7 +212,7 @@ class SkyExecOperator(SkyTaskOperator):
 def _idle_minutes(minutes: object) -> int | None:
     if minutes is None:
         return None
-    if minutes in {-1, "-1"}:
+    if minutes in (-1, "-1"):
         return -1
     try:
         return as_whole_number("idle_minutes_to_autostop", minutes)
