@@ -187,8 +187,9 @@ class SkyBaseOperator(KubernetesPodOperator):
         check_whole_number("schedule_timeout_seconds", self.schedule_timeout_seconds)
         check_whole_number("termination_grace_period", termination_grace_period, 0)
         check_whole_number("logging_interval", logging_interval)
-        # What default_args say is in the attribute alone; one may be a copy of another that was given.
-        for name in sorted(_FLAGS_OF_THE_POD.keys() - set(self.template_fields), key=lambda name: name not in kwargs):
+        # What default_args say is in the attribute alone; an attribute may be a copy of another's argument.
+        of_the_parent = _FLAGS_OF_THE_POD.keys() - set(self.template_fields)
+        for name in sorted(of_the_parent, key=lambda name: (name not in kwargs, name)):
             value = kwargs.get(name, getattr(self, name, None))
             if not (value is None or isinstance(value, bool) or value is _FLAGS_OF_THE_POD[name]):
                 raise SkyRequestError(f"{name}: {value!r} must be True or False; it is not templated")

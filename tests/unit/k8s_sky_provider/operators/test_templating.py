@@ -389,6 +389,10 @@ DO_NOT_GO_TOGETHER: list[tuple[type[SkyBaseOperator], dict[str, Any], str]] = [
     (SkyStorageDeleteOperator, {"all_storage": False, "names": None}, "names"),
     (SkyLaunchOperator, {"infra": "aws", "cloud": "gcp"}, "infra and cloud"),
     (SkyLaunchOperator, {"git_ref": "main"}, "git_ref"),
+    (SkyLaunchOperator, {"idle_minutes_to_autostop": -1, "down": "maybe"}, "down"),
+    (SkyJobLaunchOperator, {"on_cancel": "stop"}, "on_cancel"),
+    (SkyJobLogsOperator, {"on_cancel": "stop"}, "on_cancel"),
+    (SkyServeUpOperator, {"on_cancel": "stop"}, "on_cancel"),
 ]
 
 
@@ -508,9 +512,11 @@ def test_fail_fast(text: str, error: type[Exception], kubernetes: FakeKubernetes
 class TestOfKubernetesPodOperator:
     """Its own flags are not templated."""
 
-    @pytest.mark.parametrize("name", ["deferrable", "in_cluster", "get_logs", "reattach_on_restart", "hostnetwork"])
+    @pytest.mark.parametrize(
+        "name", ["deferrable", "in_cluster", "get_logs", "reattach_on_restart", "durable", "is_delete_operator_pod"]
+    )
     @pytest.mark.parametrize("value", ["False", "{{ 1 }}", 1])
-    @pytest.mark.filterwarnings("ignore:.*reattach_on_restart")
+    @pytest.mark.filterwarnings("ignore:.*reattach_on_restart", "ignore:.*durable")
     def test_a_text_is_refused(self, name: str, value: object) -> None:
         message = f"^{name}: {re.escape(repr(value))} must be True or False; it is not templated$"
         with pytest.raises(SkyRequestError, match=message):
