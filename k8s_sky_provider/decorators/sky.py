@@ -121,6 +121,10 @@ class SkyDecoratedOperator(DecoratedOperator, SkyLaunchOperator):
         """Return the autostop of a cluster that is launched."""
         return {} if self.cluster_name is not None else super().default_resources()
 
+    def known_xcoms(self, context: Context) -> dict[str, Any]:
+        """Return the name of a cluster that is launched; the return value is the function's."""
+        return {} if self.cluster_name is not None else {"cluster_name": self._rendered_cluster_name(context)}
+
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``launch`` or ``exec``."""
         arguments = (

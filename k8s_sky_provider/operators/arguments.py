@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeGuard
 
 from airflow.providers.common.compat.sdk import XComArg
 
@@ -39,10 +40,15 @@ def rendered_cluster_name(name: object) -> str:
 
     :raises SkyRequestError: if it is no name, or one that SkyPilot would refuse
     """
-    if not isinstance(name, str):
+    if not is_name(name):
         raise SkyRequestError(f"cluster_name: {name!r} is no name; did the task that it comes from return one?")
     check_cluster_name(name)
     return name
+
+
+def is_name(value: object) -> TypeGuard[str]:
+    """Tell whether a value is a name after Jinja, which writes ``None`` where there is none."""
+    return isinstance(value, str) and value != "None"
 
 
 def check_cluster_names(argument: str, names: object) -> None:
@@ -65,7 +71,7 @@ def rendered_cluster_names(argument: str, names: object) -> str | list[str]:
 
     :raises SkyRequestError: if it is neither, or one of them can be no cluster's name
     """
-    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, Sequence) or not all(map(is_name, [names] if isinstance(names, str) else names)):
         raise SkyRequestError(
             f"{argument}: must be a name or a list of names, not {names!r}; did the task it comes from return one?"
         )

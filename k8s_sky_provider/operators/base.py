@@ -17,7 +17,13 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
-from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
+from airflow.providers.common.compat.sdk import (
+    XCOM_RETURN_KEY,
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    XComArg,
+)
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
@@ -61,7 +67,7 @@ from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Cre
 
 if TYPE_CHECKING:
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import PodOperatorHookProtocol
-    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context, XComArg
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
     from airflow.triggers.base import BaseTrigger
     from pendulum import DateTime
 
@@ -225,6 +231,9 @@ class SkyBaseOperator(KubernetesPodOperator):
         """Check what can be known, run the pod (or defer), and return the action's value."""
         self._read_pod_arguments()
         self._build_request(context)
+        for key, value in self.known_xcoms(context).items():
+            if key != XCOM_RETURN_KEY or self.push_return_value:
+                context["ti"].xcom_push(key=key, value=value)
         super().execute(context)
         return self._finish()
 
@@ -397,9 +406,7 @@ class SkyBaseOperator(KubernetesPodOperator):
             return
         result = self._read_result(remote_pod, terminated)
         if context is not None:
-            context["ti"].xcom_push(key=RESULT_KEY, value=result.to_dict())
-            self.push_more(context, result)
-            self._push_links(context, result)
+            self._push(context, result)
         if result.truncated:
             self.log.warning("The result was too long; the whole is on the volume in %s", result.whole_result)
         if result.exit_code != ExitCode.OK:
@@ -409,6 +416,14 @@ class SkyBaseOperator(KubernetesPodOperator):
                 f"The runner reported success, yet its container ended with {terminated.exit_code}", result
             )
         self._result = result
+
+    def _push(self, context: Context, result: SkyResult) -> None:
+        context["ti"].xcom_push(key=RESULT_KEY, value=result.to_dict())
+        self.push_more(context, result)
+        self._push_links(context, result)
+        # Airflow pushes what a task returns, and one that fails returns nothing.
+        if result.exit_code != ExitCode.OK and result.return_value is not None and self.push_return_value:
+            context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=result.return_value)
 
     def _push_links(self, context: Context, result: SkyResult) -> None:
         try:
@@ -468,6 +483,32 @@ class SkyBaseOperator(KubernetesPodOperator):
             generation=f"{getattr(context.get('dag_run'), 'start_date', '')}/{ti.max_tries}",
         )
 
+    def known_xcoms(self, context: Context) -> dict[str, Any]:
+        """Return what later tasks want and is known before the pod is made, by XCom key: they get it in any case."""
+        del context
+        return {}
+
+    def final_exit_codes(self, context: Context | None) -> list[ExitCode]:
+        """Return the exit codes of a failure after which Airflow does not try the task again."""
+        if context is None:
+            return []
+        ti = context["ti"]
+        is_last_try = ti.try_number > ti.max_tries
+        fail_fast = as_flag("fail_fast", self.fail_fast)
+        return [
+            code
+            for code in ExitCode
+            if code is not ExitCode.OK
+            and (
+                is_last_try
+                or code in self.skip_on_exit_code
+                or isinstance(
+                    error_for(SkyResult(action=self.action, exit_code=code), fail_fast=fail_fast),
+                    AirflowFailException,
+                )
+            )
+        ]
+
     def _build_request(self, context: Context | None) -> SkyRequest:
         workspace = self.resolve_workspace()
         # Used when the pod has ended, which is too late to refuse it.
@@ -477,9 +518,14 @@ class SkyBaseOperator(KubernetesPodOperator):
             if self.on_cancel is None
             else OnCancel(as_choice("on_cancel", self.on_cancel, OnCancel))
         )
+        try:
+            arguments = self.build_arguments(context)
+        except SkyRequestError as error:
+            missing = self._missing_values()
+            raise SkyRequestError(f"{error.reason}. {missing}" if missing else error.reason) from error
         request = SkyRequest(
             action=self.action,
-            arguments=self.build_arguments(context),
+            arguments=arguments,
             owner=self.request_owner(context),
             on_cancel=on_cancel,
             expected_mounts=workspace.expected_mounts,
@@ -490,6 +536,20 @@ class SkyBaseOperator(KubernetesPodOperator):
         except (ProtocolError, TypeError) as error:
             raise SkyRequestError(f"{self.action}: {error}") from error
         return request
+
+    def _missing_values(self) -> str:
+        """Say which tasks have left no value for this one, in words; empty if none has."""
+        # The operator that runs is a copy, in which values stand where the DAG names the tasks that they come from.
+        dag = self.get_dag()
+        in_the_dag = dag.task_dict.get(self.task_id) if dag else None
+        missing = [
+            f"{field} is what task {source.task_id!r} leaves as XCom {key!r}, and it has left none: it failed before "
+            "it had one, was skipped, or returned nothing"
+            for field in self.template_fields
+            if getattr(self, field, None) is None
+            for source, key in XComArg.iter_xcom_references(getattr(in_the_dag, field, None))
+        ]
+        return "; ".join(missing)
 
     def _check_claims(self, pod_request_obj: k8s.V1Pod) -> None:
         """Name a missing volume now: Kubernetes would leave the pod pending until the timeout."""

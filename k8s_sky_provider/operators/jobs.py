@@ -93,6 +93,13 @@ class SkyJobLaunchOperator(SkyTaskOperator):
         """Cancel the job; its controller takes its machines down."""
         return OnCancel.CANCEL
 
+    def known_xcoms(self, context: Context) -> dict[str, Any]:
+        """Return the job's name, by which it is found also when its id was never heard of."""
+        return {"job_name": self._rendered_job_name(context)}
+
+    def _rendered_job_name(self, context: Context | None) -> str:
+        return rendered_text("job_name", self.job_name) or cluster_name_for(self.request_owner(context))
+
     def read_task(self, context: Context | None) -> str | dict[str, Any] | list[dict[str, Any]]:
         """Return the tasks as the request carries them: their content, or their path on the volume."""
         task = self.sky_task_yaml
@@ -105,13 +112,12 @@ class SkyJobLaunchOperator(SkyTaskOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``jobs_launch``."""
-        name = rendered_text("job_name", self.job_name)
         _check_num_jobs(self.num_jobs, self.pool_name)
         check_on_cancel(self.on_cancel, OnCancel.CANCEL)
         return {
             **self.task_arguments(context),
-            "job_name": name or cluster_name_for(self.request_owner(context)),
-            "name_is_of_task_instance": name is None,
+            "job_name": self._rendered_job_name(context),
+            "name_is_of_task_instance": self.job_name is None,
             "pool": rendered_text("pool_name", self.pool_name),
             "num_jobs": None if self.num_jobs is None else as_whole_number("num_jobs", self.num_jobs),
             "wait": as_flag("wait", self.wait),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
+
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.links.skypilot import SkyJobLogLink
 from k8s_sky_provider.operators.arguments import (
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 DEFAULT_IDLE_MINUTES = 60
 """Minutes without a job after which a launched cluster ends, unless somebody says otherwise."""
 
+ON_FAILURE = ("down", "leave")
+
 WAIT_FOR = ("jobs_and_ssh", "jobs", "none")
 
 
@@ -39,6 +43,9 @@ class SkyLaunchOperator(SkyTaskOperator):
     :param cluster_name: name of the cluster; by default one derived from the DAG, the run, the task and
         its map index, so that a retry meets its own cluster (templated)
     :param auto_down: take the cluster down when its job has ended, whatever came of it (templated)
+    :param on_failure: without ``auto_down``: take a cluster that this task has made ``down`` when the task fails and
+        is not tried again, or ``leave`` it; the default is ``down``, because Airflow skips what comes after a failed
+        task, the teardown of a failed setup too (templated)
     :param wait: wait for the job. Otherwise the task ends when the job is submitted (SkyLogsOperator waits for it),
         and ``auto_down`` lets the cluster take itself down a minute after its last job (templated)
     :param idle_minutes_to_autostop: the net below that: minutes without a job after which the cluster
@@ -61,6 +68,7 @@ class SkyLaunchOperator(SkyTaskOperator):
         *SkyTaskOperator.template_fields,
         "cluster_name",
         "auto_down",
+        "on_failure",
         "wait",
         "idle_minutes_to_autostop",
         "down",
@@ -78,6 +86,7 @@ class SkyLaunchOperator(SkyTaskOperator):
         *,
         cluster_name: str | XComArg | None = None,
         auto_down: bool | str | XComArg = True,
+        on_failure: str | XComArg = "down",
         wait: bool | str | XComArg = True,
         idle_minutes_to_autostop: int | str | XComArg | None = None,
         down: bool | str | XComArg | None = None,
@@ -92,6 +101,7 @@ class SkyLaunchOperator(SkyTaskOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_name(cluster_name)
+        check_choice("on_failure", on_failure, ON_FAILURE)
         check_flags(
             auto_down=auto_down,
             wait=wait,
@@ -109,6 +119,7 @@ class SkyLaunchOperator(SkyTaskOperator):
             check_choice("wait_for", wait_for, WAIT_FOR)
         self.cluster_name = cluster_name
         self.auto_down = auto_down
+        self.on_failure = on_failure
         self.wait = wait
         self.idle_minutes_to_autostop = idle_minutes_to_autostop
         self.down = down
@@ -122,8 +133,24 @@ class SkyLaunchOperator(SkyTaskOperator):
 
     @property
     def default_on_cancel(self) -> OnCancel:
-        """Take down what would have been taken down anyway; otherwise only end the job."""
-        return OnCancel.DOWN if as_flag("auto_down", self.auto_down) else OnCancel.CANCEL
+        """Take down what would have been taken down anyway; otherwise only end the job.
+
+        Airflow skips the teardown of a setup that was killed, so the cluster that it alone uses goes with it.
+        """
+        has_no_teardown = self.is_setup and self.cluster_name is None and self._leaves_nothing()
+        return OnCancel.DOWN if has_no_teardown or as_flag("auto_down", self.auto_down) else OnCancel.CANCEL
+
+    def _leaves_nothing(self) -> bool:
+        return as_choice("on_failure", self.on_failure, ON_FAILURE) == "down"
+
+    def known_xcoms(self, context: Context) -> dict[str, Any]:
+        """Return the cluster's name."""
+        return {XCOM_RETURN_KEY: self._rendered_cluster_name(context)}
+
+    def _rendered_cluster_name(self, context: Context | None) -> str:
+        if self.cluster_name is None:
+            return cluster_name_for(self.request_owner(context))
+        return rendered_cluster_name(self.cluster_name)
 
     def more_resources(self) -> dict[str, Any]:
         """Return the autostop that the arguments ask for."""
@@ -156,10 +183,9 @@ class SkyLaunchOperator(SkyTaskOperator):
             )
         return {
             **self.task_arguments(context),
-            "cluster_name": cluster_name_for(self.request_owner(context))
-            if self.cluster_name is None
-            else rendered_cluster_name(self.cluster_name),
+            "cluster_name": self._rendered_cluster_name(context),
             "auto_down": as_flag("auto_down", self.auto_down),
+            "down_after": self.final_exit_codes(context) if self._leaves_nothing() else [],
             "wait": as_flag("wait", self.wait),
             "retry_until_up": as_flag("retry_until_up", self.retry_until_up),
             "no_setup": as_flag("no_setup", self.no_setup),

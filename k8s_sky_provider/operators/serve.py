@@ -17,6 +17,7 @@ from k8s_sky_provider.operators.arguments import (
     check_number,
     check_whole_number,
     is_known,
+    is_name,
     rendered_names,
 )
 from k8s_sky_provider.operators.base import SkyBaseOperator
@@ -391,7 +392,7 @@ def _check_name(field: str, name: object) -> None:
 
 
 def _rendered_name(field: str, name: object) -> str:
-    if not isinstance(name, str):
+    if not is_name(name):
         raise SkyRequestError(f"{field}: {name!r} is no name; did the task that it comes from return one?")
     _check_name(field, name)
     return name

@@ -129,7 +129,7 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
     return SkyResult(
         action=request.action,
         exit_code=exit_code,
-        return_value=outcome.return_value,
+        return_value=run.value if run and outcome.return_value is None else outcome.return_value,
         reason=reason,
         error=error_name,
         cluster_name=run.cluster_name if run else None,

@@ -58,7 +58,7 @@ def jobs_launch(run: Run) -> Outcome:
             job_ids[:] = run.engine.launch_managed_job(job, pool=arguments["pool"], num_jobs=arguments["num_jobs"])
         once.note_submission(run, job_ids)
     run.job_id = job_ids[0]
-    value = job_ids if arguments["num_jobs"] is not None else job_ids[0]
+    value = run.value = job_ids if arguments["num_jobs"] is not None else job_ids[0]
     if not arguments["wait"]:
         return Outcome(return_value=value)
     outcome = _outcome_of(value, [_follow(run, job_id) for job_id in job_ids])

@@ -47,13 +47,14 @@ def launch(run: Run) -> Outcome:
     # Not a finally: what a cancelled run leaves behind is for on_cancel to say.
     try:
         outcome = outcome or _wait(run, name)
-    except ActionFailedError:
+    except Exception as error:
         print(END_OF_TAIL)
-        _auto_down(run, name)
+        exit_code = error.exit_code if isinstance(error, ActionFailedError) else ExitCode.INTERNAL_ERROR
+        _tidy(run, name, exit_code, made_here=made_here)
         raise
     if outcome.exit_code != ExitCode.OK:
         print(END_OF_TAIL)
-    _auto_down(run, name)
+    _tidy(run, name, outcome.exit_code, made_here=made_here)
     return outcome
 
 
@@ -97,15 +98,14 @@ def _submit(run: Run, task: Any, cluster_name: str, *, made_here: bool) -> int |
     """Launch; a launch that fails takes down what it made."""
     try:
         return run.engine.launch(task, cluster_name, dryrun=False, **_options(run))
-    except ActionFailedError as failure:
+    except Exception as failure:
         print(END_OF_TAIL)
         if made_here and run.engine.cluster_exists(cluster_name):
             print(f"The launch failed; taking down what it made: {cluster_name}")
             try:
                 end_cluster(run, cluster_name)
             except ActionFailedError as left:
-                reason = f"{failure.reason}; and {left.reason}"
-                raise ActionFailedError(left.exit_code, reason, failure.error) from left
+                raise ActionFailedError(left.exit_code, f"{failure}; and {left.reason}", left.error) from failure
         raise
 
 
@@ -115,9 +115,17 @@ def _wait(run: Run, cluster_name: str) -> Outcome:
     return outcome
 
 
-def _auto_down(run: Run, cluster_name: str) -> None:
-    if run.request.arguments["auto_down"] and run.engine.cluster_exists(cluster_name):
-        print(f"Taking cluster {cluster_name} down (auto_down)")
+def _tidy(run: Run, cluster_name: str, exit_code: ExitCode, *, made_here: bool) -> None:
+    """Take the cluster down when its job has ended, if that is wished for, or if nobody tries this launch again."""
+    arguments = run.request.arguments
+    if arguments["auto_down"]:
+        why = "auto_down"
+    elif made_here and exit_code in arguments["down_after"]:
+        why = "on_failure: this task made it, has failed, and is not tried again"
+    else:
+        return
+    if run.engine.cluster_exists(cluster_name):
+        print(f"Taking cluster {cluster_name} down ({why})")
         end_cluster(run, cluster_name)
 
 

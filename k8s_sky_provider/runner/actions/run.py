@@ -30,6 +30,7 @@ class Run:
     :param cluster_name: the cluster that is worked on, once it is known
     :param job_id: the job that was submitted or is followed, once it is known
     :param job_status: the job's status, as it was seen last
+    :param value: what the next task wants, as soon as it is known: it is told although the action fails
     :param undo: set by the action as soon as there is something to undo: does what ``on_cancel`` wishes and
         returns what was done, in words
     :param locked: the cluster that this run has for itself alone
@@ -44,6 +45,7 @@ class Run:
     cluster_name: str | None = None
     job_id: int | None = None
     job_status: str | None = None
+    value: JsonValue = None
     undo: Callable[[OnCancel], str] | None = None
     locked: str | None = None
     told_to_stop: bool = False

@@ -54,8 +54,8 @@ def serve_up(run: Run) -> Outcome:
             endpoint = there["endpoint"]
         if arguments["wait"]:
             endpoint = _wait_until_ready(run, name, arguments["timeout"], pool=False)["endpoint"]
-    except ActionFailedError as failure:
-        print(f"Service {name} did not get ready; taking it down: {failure.reason}")
+    except Exception as failure:
+        print(f"Service {name} did not get ready; taking it down: {failure}")
         _end(run, [name], purge=False, pool=False)
         raise
     return Outcome(return_value=endpoint)
@@ -75,7 +75,10 @@ def serve_update(run: Run) -> Outcome:
 
 
 def pool_apply(run: Run) -> Outcome:
-    """Make a pool, or change the one of that name, and wait until its workers are ready."""
+    """Make a pool, or change the one of that name, and wait until its workers are ready.
+
+    One that this task makes and that does not get there is taken down: its workers cost money.
+    """
     arguments = run.request.arguments
     name = str(arguments["pool_name"])
     task = None
@@ -86,13 +89,22 @@ def pool_apply(run: Run) -> Outcome:
         raise ActionFailedError(
             ExitCode.REQUEST_WRONG, f"pool_name: there is no pool {name!r}, and a new one needs sky_task_yaml"
         )
-    state.record_owner(run.store, _record(name, pool=True), run.request.owner)
-    with using_controller(run, "jobs"):
-        run.engine.pool_apply(task, name, workers=arguments["workers"], mode=arguments["mode"])
-    if arguments["wait"]:
-        _wait_until_ready(
-            run, name, arguments["timeout"], pool=True, later_than=None if before is None else before["version"]
-        )
+    owner, recorded = run.request.owner, state.owner_of(run.store, _record(name, pool=True))
+    if before is None:
+        state.record_owner(run.store, _record(name, pool=True), owner)
+    made_here = before is None or (recorded is not None and recorded.task_instance == owner.task_instance)
+    try:
+        with using_controller(run, "jobs"):
+            run.engine.pool_apply(task, name, workers=arguments["workers"], mode=arguments["mode"])
+        if arguments["wait"]:
+            _wait_until_ready(
+                run, name, arguments["timeout"], pool=True, later_than=None if before is None else before["version"]
+            )
+    except Exception as failure:
+        if made_here:
+            print(f"Pool {name} did not get ready; taking it down: {failure}")
+            _end(run, [name], purge=False, pool=True)
+        raise
     return Outcome(return_value=name)
 
 

@@ -504,7 +504,6 @@ class TestFailure:
         with pytest.raises(exceptions.SkyPilotError, match="because") as caught:
             run(kubernetes, ti)
         assert type(caught.value) is expected
-        assert "return_value" not in ti.xcom
         assert ti.xcom["result"]["job_exit_codes"] == [3]
 
     @in_all_ways
@@ -776,7 +775,7 @@ class TestKill:
         ti = TaskInstance()
         with pytest.raises(exceptions.SkyCancelledError, match="killed before it was done"):
             run_task(lambda: operator, kubernetes, ti)
-        assert "return_value" not in ti.xcom
+        assert "result" not in ti.xcom
 
     def test_the_pod_gets_the_grace_period_to_undo_its_work(self, kubernetes: FakeKubernetes) -> None:
         operator = make_launch(termination_grace_period=77)

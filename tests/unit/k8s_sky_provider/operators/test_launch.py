@@ -22,7 +22,7 @@ from k8s_sky_provider.operators import (
     SkyStatusOperator,
 )
 from k8s_sky_provider.operators.base import cluster_name_for
-from k8s_sky_provider.protocol import OnCancel, Owner, TaskOverrides
+from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, TaskOverrides
 from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class TestArguments:
                 TaskOverrides(default_resources={"autostop": {"idle_minutes": 60, "down": True}})
             ),
             "auto_down": True,
+            "down_after": [code for code in ExitCode if code is not ExitCode.OK],
             "wait": True,
             "retry_until_up": False,
             "no_setup": False,

@@ -40,6 +40,7 @@ LAUNCH: dict[str, Any] = {
         "envs": {"A": "1"},
     },
     "auto_down": True,
+    "down_after": [],
     "wait": True,
     "dryrun": False,
     **LAUNCH_OPTIONS,
@@ -123,6 +124,51 @@ class TestLaunch:
         engine.job_ends_as = job_ends_as
         launch(home, engine, auto_down=False)
         assert engine.clusters == {"demo"}
+
+    @pytest.mark.parametrize(
+        ("job_ends_as", "exit_code"),
+        [("FAILED", ExitCode.JOB_FAILED), ("FAILED_SETUP", ExitCode.SETUP_FAILED), ("CANCELLED", ExitCode.CANCELLED)],
+    )
+    def test_a_job_that_fails_for_good_takes_down_what_its_launch_made(
+        self, job_ends_as: str, exit_code: ExitCode, home: Path
+    ) -> None:
+        engine = FakeEngine()
+        engine.job_ends_as = job_ends_as
+        outcome = launch(home, engine, auto_down=False, down_after=[exit_code])
+        assert (outcome.exit_code, engine.clusters) == (exit_code, set())
+
+    def test_a_job_that_is_tried_again_keeps_its_cluster(self, home: Path) -> None:
+        engine = FakeEngine()
+        engine.job_ends_as = "FAILED"
+        launch(home, engine, auto_down=False, down_after=[ExitCode.SETUP_FAILED])
+        assert engine.clusters == {"demo"}
+
+    def test_a_job_that_fails_for_good_leaves_a_cluster_that_existed(self, home: Path) -> None:
+        engine = FakeEngine("demo")
+        engine.job_ends_as = "FAILED"
+        launch(home, engine, auto_down=False, down_after=[*ExitCode])
+        assert engine.clusters == {"demo"}
+
+    def test_a_job_that_succeeds_keeps_its_cluster(self, home: Path) -> None:
+        engine = FakeEngine()
+        launch(home, engine, auto_down=False, down_after=[code for code in ExitCode if code])
+        assert engine.clusters == {"demo"}
+
+    @pytest.mark.parametrize("arguments", [{"auto_down": True}, {"auto_down": False, "down_after": [*ExitCode]}])
+    @pytest.mark.parametrize("method", ["follow_job", "launch"])
+    def test_an_error_that_nobody_foresaw_leaves_no_cluster(
+        self, arguments: dict[str, Any], method: str, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine = FakeEngine()
+
+        def break_down(*args: Any, **options: Any) -> None:
+            engine.clusters.add("demo")
+            raise RecursionError("too deep")
+
+        monkeypatch.setattr(engine, method, break_down)
+        with pytest.raises(RecursionError, match="too deep"):
+            launch(home, engine, **arguments)
+        assert engine.clusters == set()
 
     def test_a_task_without_commands_has_no_job_to_wait_for(self, home: Path) -> None:
         engine = FakeEngine()

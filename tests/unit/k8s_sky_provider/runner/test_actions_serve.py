@@ -160,6 +160,33 @@ class TestPool:
         assert done(engine) == ["pool_apply gpus rolling workers=3"]
         assert engine.tasks == []
 
+    @pytest.mark.parametrize("way", ["does not get ready", "cannot be made"])
+    def test_that_this_task_makes_goes_when_it_fails(self, way: str, home: Path) -> None:
+        engine = FakeEngine()
+        engine.service_goes = ["FAILED"]
+        if way == "cannot be made":
+            engine.fail("pool_apply")
+        with pytest.raises(ActionFailedError):
+            do(home, engine, "pool_apply")
+        assert not engine.service_rows
+
+    def test_that_an_earlier_try_made_goes_when_it_fails(self, home: Path) -> None:
+        engine = FakeEngine()
+        do(home, engine, "pool_apply", wait=False)
+        engine.service_goes = ["FAILED"]
+        with pytest.raises(ActionFailedError):
+            do(home, engine, "pool_apply")
+        assert not engine.service_rows
+
+    def test_that_another_task_made_stays_when_a_change_fails(self, home: Path) -> None:
+        engine = FakeEngine()
+        do(home, engine, "pool_apply", wait=False, task_id="other")
+        for _ in range(2):
+            engine.service_goes = ["FAILED"]
+            with pytest.raises(ActionFailedError):
+                do(home, engine, "pool_apply")
+            assert [name for name, _ in engine.service_rows] == ["gpus"]
+
     def test_needs_a_task_to_be_made(self, home: Path) -> None:
         with pytest.raises(ActionFailedError, match="there is no pool 'gpus', and a new one needs sky_task_yaml"):
             do(home, FakeEngine(), "pool_apply", task=None, workers=3)
