@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import DAG, BaseOperator, TaskGroup, XComArg, task_group
 from airflow.serialization.serialized_objects import DagSerialization
 
@@ -56,6 +57,7 @@ class TestOrder:
             with sky_cluster():
                 inside = step("inside")
                 prepare >> inside >> report
+        assert before(dag, "launch_cluster") == {"prepare"}
         assert before(dag, "inside") == {"prepare", "launch_cluster"}
         assert before(dag, "down_cluster") == {"prepare", "launch_cluster", "inside"}
         assert before(dag, "report") == {"prepare", "launch_cluster", "inside"}
@@ -113,6 +115,106 @@ class TestOrder:
         with make_dag(fail_fast=True) as dag, sky_cluster():
             step("one")
         assert before(dag, "down_cluster") == {"launch_cluster", "one"}
+
+
+def sky(task_id: str, cluster: XComArg, **options: Any) -> BaseOperator:
+    return SkyExecOperator(task_id=task_id, cluster_name=cluster, sky_task_yaml={"run": "echo"}, **options)
+
+
+class TestGate:
+    """What a task of the block waits for keeps the cluster from being launched."""
+
+    def test_what_is_upstream_of_a_task_in_the_block_is_upstream_of_the_launch(self) -> None:
+        with make_dag() as dag:
+            new_data, more = step("new_data"), step("more")
+            with sky_cluster() as cluster:
+                train, evaluate = sky("train", cluster), sky("evaluate", cluster)
+                new_data >> train >> evaluate
+                more >> evaluate
+        assert before(dag, "launch_cluster") == {"new_data", "more"}
+
+    def test_what_an_argument_waits_for_is_too(self) -> None:
+        with make_dag() as dag:
+            data = SkyExecOperator(task_id="data", cluster_name="other", sky_task_yaml={"run": "echo"})
+            with sky_cluster() as cluster:
+                sky("train", cluster, envs={"DATA": data.output})
+        assert before(dag, "launch_cluster") == {"data"}
+
+    def test_what_waits_for_the_block_itself_is_not(self) -> None:
+        with make_dag() as dag:
+            report = step("report")
+            with sky_cluster() as cluster:
+                sky("train", cluster) >> report >> sky("publish", cluster)
+        cast("Any", dag).check_cycle()
+        assert before(dag, "launch_cluster") == set()
+
+    def test_what_waits_for_an_outer_block_is(self) -> None:
+        with make_dag() as dag, sky_cluster("outer") as outer:
+            first = sky("first", outer)
+            with sky_cluster("inner") as inner:
+                first >> sky("second", inner)
+        assert before(dag, "launch_inner") == {"launch_outer", "first"}
+        assert before(dag, "launch_outer") == set()
+
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_a_task_of_the_block_that_may_be_one_has_to_say_so(self, mapped: bool) -> None:
+        def write() -> None:
+            with make_dag(), sky_cluster() as cluster:
+                new_data = step("new_data")
+                train = (
+                    SkyExecOperator.partial(task_id="train", cluster_name=cluster).expand(sky_task_yaml=[{"run": "x"}])
+                    if mapped
+                    else sky("train", cluster)
+                )
+                new_data >> train
+
+        with pytest.raises(SkyRequestError, match="new_data comes before train and uses no cluster") as caught:
+            write()
+        assert "new_data >> cluster" in str(caught.value)
+        assert "cluster >> new_data" in str(caught.value)
+
+    @pytest.mark.parametrize("gates", [True, False])
+    def test_what_it_says_is_what_is_done(self, gates: bool) -> None:
+        with make_dag() as dag, sky_cluster() as cluster:
+            new_data = step("new_data")
+            new_data >> sky("train", cluster)
+            if gates:
+                new_data >> cluster
+            else:
+                cluster >> new_data
+        cast("Any", dag).check_cycle()
+        assert before(dag, "launch_cluster") == ({"new_data"} if gates else set())
+        assert before(dag, "train") == {"new_data", "launch_cluster"}
+        assert before(dag, "down_cluster") == {"new_data", "launch_cluster", "train"}
+
+    def test_one_that_comes_after_the_block_fails_before_there_is_a_cluster(self, kubernetes: FakeKubernetes) -> None:
+        with make_dag() as dag:
+            with sky_cluster() as cluster:
+                train = sky("train", cluster)
+            step("new_data") >> train
+        with pytest.raises(SkyRequestError, match="new_data became an upstream of train after the block had ended"):
+            run_task(lambda: cast("Any", dag.task_dict["launch_cluster"]), kubernetes)
+        assert kubernetes.created == []
+
+    @pytest.mark.parametrize("state", ["skipped", "upstream_failed"])
+    @pytest.mark.parametrize("map_index", [-1, 2])
+    def test_where_the_launch_was_skipped_so_is_the_down(
+        self, kubernetes: FakeKubernetes, state: str, map_index: int
+    ) -> None:
+        with make_dag() as dag, sky_cluster():
+            pass
+        ti = TaskInstance(task_id="down_cluster", task_states={"launch_cluster": state}, map_index=map_index)
+        with pytest.raises(AirflowSkipException):
+            run_task(lambda: cast("Any", dag.task_dict["down_cluster"]), kubernetes, ti)
+        assert kubernetes.created == []
+
+    @pytest.mark.parametrize("state", ["success", "failed"])
+    def test_where_it_ran_the_cluster_goes(self, kubernetes: FakeKubernetes, state: str) -> None:
+        with make_dag() as dag, sky_cluster():
+            pass
+        ti = TaskInstance(task_id="down_cluster", task_states={"launch_cluster": state})
+        run_task(lambda: cast("Any", dag.task_dict["down_cluster"]), kubernetes, ti)
+        assert kubernetes.request.action == "down"
 
 
 class TestCluster:

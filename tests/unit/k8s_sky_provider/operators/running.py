@@ -33,9 +33,18 @@ class TaskInstance:
     max_tries: int = 0
     start_date: dt.datetime = dataclasses.field(default_factory=lambda: dt.datetime.now(tz=dt.UTC))
     xcom: dict[str, Any] = dataclasses.field(default_factory=dict)
+    task_states: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcom[key] = value
+
+    def get_task_states(self, *, dag_id: str, map_index: int | None, task_ids: list[str], run_ids: list[str]) -> Any:
+        """Answer as Airflow does, of a mapped task with its index in its name."""
+        assert (dag_id, run_ids) == (self.dag_id, [self.run_id])
+        suffix = "" if map_index is None else f"_{map_index}"
+        return {
+            self.run_id: {f"{name}{suffix}": self.task_states[name] for name in task_ids if name in self.task_states}
+        }
 
 
 def make_dag(folder: Path | None = None, **options: Any) -> DAG:
