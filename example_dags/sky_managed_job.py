@@ -7,7 +7,7 @@ the next job; here it is taken down with the jobs, so that nothing is left.
 from __future__ import annotations
 
 import pendulum
-from airflow.providers.common.compat.sdk import conf
+from airflow.providers.common.compat.sdk import TriggerRule, conf
 from airflow.sdk import DAG
 
 from k8s_sky_provider.operators import (
@@ -49,3 +49,5 @@ with DAG(
     )
 
     wait >> queue >> cancel.as_teardown(setups=launch) >> controller_down.as_teardown(setups=launch)
+    # Airflow skips a teardown whose setup has failed, and the controller may be there all the same.
+    controller_down.trigger_rule = TriggerRule.ALL_DONE

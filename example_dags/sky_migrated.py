@@ -81,10 +81,11 @@ EOF
         source="~/model_{{ dag_run.run_after | ds }}.txt",
         target="/opt/airflow/sky_home_dir/sky_workdir/",
     )
-    down = SkyDownOperator(task_id="sky_down", cluster_name=rsync_down.output)
+    down = SkyDownOperator(task_id="sky_down", cluster_name=launch.output)
 
     make_repository >> git_clone >> launch
     make_yaml >> launch
     keep >> rsync_down
-    # The rest follows from "previous.output". A teardown: a run whose task failed has failed.
-    down.as_teardown(setups=launch.as_setup())
+    # The rest follows from "previous.output". A teardown: a run whose task failed has failed, and its cluster goes. Its
+    # name comes from the launch, for a task that fails before the teardown leaves none.
+    rsync_down >> down.as_teardown(setups=launch.as_setup())

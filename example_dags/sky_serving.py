@@ -6,7 +6,7 @@ The serve controller is a cluster of its own, which keeps the replicas up and sp
 from __future__ import annotations
 
 import pendulum
-from airflow.providers.common.compat.sdk import conf
+from airflow.providers.common.compat.sdk import TriggerRule, conf
 from airflow.sdk import DAG, task
 
 from k8s_sky_provider.operators import (
@@ -58,3 +58,5 @@ with DAG(
 
     answer >> update >> status >> logs >> down.as_teardown(setups=up)
     down >> controller_down.as_teardown(setups=up)
+    # Airflow skips a teardown whose setup has failed, and the controller may be there all the same.
+    controller_down.trigger_rule = TriggerRule.ALL_DONE

@@ -20,8 +20,9 @@ class SkyReapOperator(SkyBaseOperator):
     A cluster can outlive its run: a pod is lost before ``auto_down``, a launch dies half-way, a DAG forgets its
     teardown. Its autostop is the net for that; this operator does not wait so long, and finds clusters that have none
     yet. Wraps ``sky.down``. A run is over when Airflow has none of its id that is queued or running. A cluster that
-    was launched under a name of its own is somebody's on purpose and stays, unless ``named`` says otherwise; one that
-    no operator of this deployment launched always stays.
+    was launched under a name of its own is somebody's on purpose and stays, unless ``named`` says otherwise or it is
+    only half made: a launch that died left it, without an autostop. One that no operator of this deployment launched
+    always stays.
 
     :param clusters: what ``SkyStatusOperator(owners=True)`` returned (templated)
     :param named: take clusters with a ``cluster_name`` of their own down, too (templated)
@@ -58,13 +59,15 @@ class SkyReapOperator(SkyBaseOperator):
         owned = {row["name"]: {key: row[key] for key in OWNER_KEYS} for row in rows if "run_id" in row}
         if rows and not owned:
             self.log.info("No cluster has an owner; was the status asked for owners=True?")
+        half_made = [row["name"] for row in rows if row.get("status") == "INIT" and row.get("autostop") is None]
         return {
             "clusters": {
                 name: owner
                 for name, owner in owned.items()
-                if (named or name == cluster_name_for(Owner(deployment=deployment, **owner)))
+                if (named or name in half_made or name == cluster_name_for(Owner(deployment=deployment, **owner)))
                 and (context is None or _is_over(context["ti"], owner["dag_id"], owner["run_id"]))
             },
+            "half_made": half_made,
             "dryrun": as_flag("dryrun", self.dryrun),
         }
 

@@ -29,7 +29,7 @@ def reap(run: Run) -> Outcome:
             # Before the look: a launch that is under way may take the cluster over.
             with contextlib.nullcontext() if run.request.arguments["dryrun"] else changing(run, name):
                 if not _is_still_of(run, name, owner):
-                    print(f"Cluster {name} is gone, or has another owner by now")
+                    print(f"Cluster {name} is gone, or has another owner or another state by now")
                     continue
                 print(f"Cluster {name}: its run {owner['run_id']} of DAG {owner['dag_id']} is over")
                 taken.append(name)
@@ -48,7 +48,13 @@ def _is_still_of(run: Run, cluster_name: str, owner: dict[str, str]) -> bool:
         run.engine.cluster_exists(cluster_name)
         and now is not None
         and (now.dag_id, now.run_id) == (owner["dag_id"], owner["run_id"])
+        and (cluster_name not in run.request.arguments["half_made"] or _is_half_made(run, cluster_name))
     )
+
+
+def _is_half_made(run: Run, cluster_name: str) -> bool:
+    """Tell whether nobody has launched a cluster again that was half made: another task may use it under its name."""
+    return all(row["status"] == "INIT" for row in run.engine.status([cluster_name], refresh=False))
 
 
 ACTIONS: dict[str, Callable[[Run], Outcome]] = {"reap": reap}

@@ -49,8 +49,17 @@ def arguments_of(clusters: Any, **arguments: Any) -> dict[str, Any]:
 def test_a_cluster_of_a_run_that_is_over_goes(kind: Any) -> None:
     assert arguments_of(kind(ROWS)) == {
         "clusters": {OVER["name"]: {"dag_id": "dag", "run_id": "over", "task_id": "launch", "map_index": -1}},
+        "half_made": [],
         "dryrun": False,
     }
+
+
+def test_a_half_made_one_goes_whatever_its_name() -> None:
+    half_made = {**row("over", "dev-box"), "status": "INIT"}
+    with_autostop = {**row("over", "dev-box-3"), "status": "INIT", "autostop": 60}
+    running = {**row("running", "dev-box-2"), "status": "INIT"}
+    arguments = arguments_of([half_made, with_autostop, running, NAMED])
+    assert (set(arguments["clusters"]), arguments["half_made"]) == ({"dev-box"}, ["dev-box", "dev-box-2"])
 
 
 def test_one_with_a_name_of_its_own_goes_when_asked_for() -> None:
@@ -58,7 +67,7 @@ def test_one_with_a_name_of_its_own_goes_when_asked_for() -> None:
 
 
 def test_a_dry_run_is_one() -> None:
-    assert arguments_of([], dryrun=True) == {"clusters": {}, "dryrun": True}
+    assert arguments_of([], dryrun=True) == {"clusters": {}, "half_made": [], "dryrun": True}
 
 
 @pytest.mark.parametrize("clusters", [None, 7, {"name": "demo"}, ["demo"], [{"status": "UP"}]], ids=str)

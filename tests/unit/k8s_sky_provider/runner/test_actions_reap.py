@@ -37,15 +37,24 @@ def act(home: Path, engine: FakeEngine, action: str, arguments: dict[str, Any]) 
 
 def test_only_what_is_still_of_that_run_goes(home: Path) -> None:
     engine = FakeEngine("old", "taken-over", "ownerless", "other")
-    assert act(home, engine, "reap", {"clusters": CLUSTERS, "dryrun": False}).return_value == ["old"]
+    assert act(home, engine, "reap", {"clusters": CLUSTERS, "half_made": [], "dryrun": False}).return_value == ["old"]
     assert engine.clusters == {"taken-over", "ownerless", "other"}
 
 
 def test_a_dry_run_names_them_and_takes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     engine = FakeEngine("old")
-    assert act(home, engine, "reap", {"clusters": CLUSTERS, "dryrun": True}).return_value == ["old"]
+    assert act(home, engine, "reap", {"clusters": CLUSTERS, "half_made": [], "dryrun": True}).return_value == ["old"]
     assert engine.calls == []
     assert "Cluster old: its run over of DAG dag is over" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("status", "taken"), [("INIT", ["old"]), ("UP", [])])
+def test_a_half_made_one_goes_unless_somebody_has_launched_it_again(status: str, taken: list[str], home: Path) -> None:
+    engine = FakeEngine("old")
+    engine.cluster_status = status
+    arguments = {"clusters": CLUSTERS, "half_made": ["old"], "dryrun": False}
+    assert act(home, engine, "reap", arguments).return_value == taken
+    assert engine.clusters == {"old"} - set(taken)
 
 
 def test_one_that_cannot_be_taken_down_does_not_keep_the_others(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +64,7 @@ def test_one_that_cannot_be_taken_down_does_not_keep_the_others(home: Path, monk
     engine.fail("down", times=3, exit_code=ExitCode.CREDENTIALS_REFUSED)
     clusters = {name: {"dag_id": "dag", "run_id": "over"} for name in ("old", "older")}
     with pytest.raises(ActionFailedError, match="cluster old could not be taken down and may still cost") as caught:
-        act(home, engine, "reap", {"clusters": clusters, "dryrun": False})
+        act(home, engine, "reap", {"clusters": clusters, "half_made": [], "dryrun": False})
     assert caught.value.exit_code is ExitCode.TRY_AGAIN
     assert engine.clusters == {"old"}
 
