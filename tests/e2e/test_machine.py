@@ -56,6 +56,12 @@ def test_output_that_is_too_long_is_cut_and_kept_whole_on_the_volume(airflow: Lo
     assert "the whole is on the volume" in airflow.log(DAG_ID, run_id, "prints_much")
 
 
+def test_the_values_of_a_secret_file_reach_the_job_and_not_the_log(airflow: LocalAirflow, run_id: str) -> None:
+    log = airflow.log(DAG_ID, run_id, "secrets")
+    assert "has 19 characters" in without_noise(log)
+    assert [value for value in ("e2e-commented-value", "e2e-second-line") if value in log] == []
+
+
 def test_a_volume_is_made_listed_and_deleted(airflow: LocalAirflow, kubectl: Kubectl, run_id: str) -> None:
     assert airflow.xcom(DAG_ID, run_id, "volume_apply") == "e2e-volume"
     (row,) = airflow.xcom(DAG_ID, run_id, "volume_list")

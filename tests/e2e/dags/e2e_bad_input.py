@@ -8,7 +8,13 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import DAG
 
-from k8s_sky_provider.operators import SkyExecOperator, SkyLaunchOperator, SkyStatusOperator
+from k8s_sky_provider.operators import (
+    SkyDownOperator,
+    SkyExecOperator,
+    SkyJobLaunchOperator,
+    SkyLaunchOperator,
+    SkyStatusOperator,
+)
 
 # The airflow image has the package, but no SkyPilot; the cluster image has neither the package nor tini.
 OTHER_PROTOCOL = (
@@ -31,6 +37,8 @@ with DAG(
     SkyLaunchOperator(task_id="wrong_type", sky_task_yaml="e2e_wrong_type.yaml")
     SkyLaunchOperator(task_id="missing_file", sky_task_yaml="no_such_task.yaml")
     SkyExecOperator(task_id="bad_name", cluster_name="{{ '1-starts-with-a-digit' }}", sky_task_yaml={"run": "true"})
+    SkyJobLaunchOperator(task_id="relative_workdir", sky_task_yaml="e2e_workdir.yaml")
+    SkyDownOperator(task_id="no_flag", cluster_name="no-such-cluster", purge="{{ 'perhaps' }}")
     SkyStatusOperator(task_id="missing_volume", volume_claim="no-such-claim")
     SkyStatusOperator(task_id="missing_service_account", service_account_name="no-such-account")
     # Known in the pod.

@@ -11,6 +11,7 @@ from k8s_sky_provider.operators import (
     SkyBashOperator,
     SkyCheckOperator,
     SkyDownOperator,
+    SkyExecOperator,
     SkyLaunchOperator,
     SkyRsyncDownOperator,
     SkyRsyncUpOperator,
@@ -35,6 +36,13 @@ with DAG(
 rm -rf e2e_machine
 mkdir -p e2e_machine/data
 echo {{ run_id }} > 'e2e_machine/data/it is.txt'
+cat > e2e_machine/secrets.env <<'END'
+COMMENTED=e2e-commented-value # prod
+KEY="-----BEGIN KEY-----
+e2e-second-line
+-----END KEY-----"
+BUILT=https://user:${COMMENTED}@example.com
+END
 """,
     )
     launch = SkyLaunchOperator(
@@ -63,6 +71,15 @@ echo {{ run_id }} > 'e2e_machine/data/it is.txt'
         trigger_rule="all_done",
     )
     prints_much = SkySSHOperator(task_id="prints_much", cluster_name=up.output, command="seq 5000")
+    # Only that SkyPilot has the values is to be seen, not the values.
+    secrets = SkyExecOperator(
+        task_id="secrets",
+        cluster_name=up.output,
+        secret_file="e2e_machine/secrets.env",  # noqa: S106  # a path
+        sky_task_yaml={
+            "run": 'echo "$COMMENTED"; echo "$KEY"; echo "$BUILT"; echo "has $(printf %s "$COMMENTED" | wc -c) characters"'
+        },
+    )
     down_again = SkyRsyncDownOperator(
         task_id="files_back", cluster_name=up.output, source="data/*.txt", target="e2e_machine/back"
     )
@@ -72,6 +89,7 @@ echo {{ run_id }} > 'e2e_machine/data/it is.txt'
     prepare >> up
     late >> processes
     down_again >> look
+    secrets >> look
     [reads, fails, processes, prints_much, look] >> down.as_teardown(setups=launch.as_setup())
 
     apply = SkyVolumeApplyOperator(
