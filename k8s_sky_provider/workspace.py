@@ -128,6 +128,10 @@ class Credential:
             return cls(**data)
         if not isinstance(data, dict) or not isinstance(data.get("secret"), str) or not data["secret"]:
             raise SkyDeploymentError(f"{where}: {data!r} names no Secret; an entry is {example}")
+        if not isinstance(data.get("env", False), bool):
+            raise SkyDeploymentError(
+                f"{where}: env of Secret {data['secret']!r} must be true or false, not {data['env']!r}"
+            )
         if set(data) - {"secret", "path", "env"} or ("path" in data) == bool(data.get("env")):
             raise SkyDeploymentError(
                 f"{where}: Secret {data['secret']!r} needs either path or env; an entry is {example}"

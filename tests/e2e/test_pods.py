@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import names_of_pods, wait_until
-from local_airflow import without_noise
 
 if TYPE_CHECKING:
     from local_airflow import Kubectl, LocalAirflow
@@ -25,8 +24,7 @@ def test_a_task_ends_with_its_base_container(airflow: LocalAirflow, beside_a_shi
 
 
 def test_what_the_other_container_wrote_is_in_the_log(airflow: LocalAirflow, beside_a_shipper: str) -> None:
-    log = without_noise(airflow.log("e2e_other_container", beside_a_shipper, "synchronous"))
-    assert "[shipper] shipping" in log
+    assert "[shipper] shipping" in airflow.log("e2e_other_container", beside_a_shipper, "synchronous")
 
 
 def test_another_runs_pod_of_the_same_name_is_not_taken(airflow: LocalAirflow, kubectl: Kubectl) -> None:

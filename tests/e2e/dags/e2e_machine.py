@@ -77,7 +77,7 @@ END
         cluster_name=up.output,
         secret_file="e2e_machine/secrets.env",  # noqa: S106  # a path
         sky_task_yaml={
-            "run": 'echo "$COMMENTED"; echo "$KEY"; echo "$BUILT"; echo "has $(printf %s "$COMMENTED" | wc -c) characters"'
+            "run": 'echo "$COMMENTED"; echo "$KEY"; echo "$BUILT"; echo "has $(echo -n $COMMENTED | wc -c) characters"'
         },
     )
     down_again = SkyRsyncDownOperator(

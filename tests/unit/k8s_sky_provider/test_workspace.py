@@ -110,6 +110,7 @@ def test_a_deployment_that_is_a_label_is_taken(name: str) -> None:
         pytest.param({"secret": "aws"}, "Secret 'aws' needs either path or env", id="neither path nor env"),
         pytest.param({"secret": "aws", "path": ".aws", "env": True}, "needs either path or env", id="path and env"),
         pytest.param({"secret": "aws", "env": False}, "needs either path or env", id="env is false"),
+        pytest.param({"secret": "aws", "env": "False"}, "env of Secret 'aws' must be true or false", id="env is text"),
         pytest.param({"secret": "aws", "path": ".aws", "mode": 1}, "needs either path or env", id="unknown key"),
         pytest.param({"secret": "aws", "path": "/root/.aws"}, "path '/root/.aws' of Secret 'aws'", id="absolute path"),
         pytest.param({"secret": "aws", "path": "~/.aws"}, "must lie below the home", id="tilde"),
