@@ -14,7 +14,9 @@ from k8s_sky_provider.operators import SkyBashOperator, SkyExecOperator
 
 START = pendulum.datetime(2026, 1, 1, tz="UTC")
 SHIPPER = k8s.V1Container(
-    name="shipper", image=os.environ.get("AIRFLOW__SKYPILOT__IMAGE"), command=["sh", "-c", "echo shipping; exec tini -- sleep 3600"]
+    name="shipper",
+    image=os.environ.get("AIRFLOW__SKYPILOT__IMAGE"),
+    command=["sh", "-c", "echo shipping; exec tini -- sleep 3600"],
 )
 
 with DAG(dag_id="e2e_other_container", schedule=None, start_date=START, catchup=False):
