@@ -521,8 +521,9 @@ class SkyBaseOperator(KubernetesPodOperator):
         try:
             arguments = self.build_arguments(context)
         except SkyRequestError as error:
-            missing = self._missing_values()
-            raise SkyRequestError(f"{error.reason}. {missing}" if missing else error.reason) from error
+            if missing := self._missing_values():
+                raise SkyRequestError(f"{error.reason}. {missing}") from error
+            raise
         request = SkyRequest(
             action=self.action,
             arguments=arguments,
