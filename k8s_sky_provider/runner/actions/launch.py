@@ -120,7 +120,7 @@ def _tidy(run: Run, cluster_name: str, exit_code: ExitCode, *, made_here: bool) 
     arguments = run.request.arguments
     if arguments["auto_down"]:
         why = "auto_down"
-    elif made_here and exit_code in arguments["down_after"]:
+    elif made_here and exit_code in arguments.get("down_after", ()):
         why = "on_failure: this task made it, has failed, and is not tried again"
     else:
         return

@@ -48,7 +48,7 @@ def _is_still_of(run: Run, cluster_name: str, owner: dict[str, str]) -> bool:
         run.engine.cluster_exists(cluster_name)
         and now is not None
         and (now.dag_id, now.run_id) == (owner["dag_id"], owner["run_id"])
-        and (cluster_name not in run.request.arguments["half_made"] or _is_half_made(run, cluster_name))
+        and (cluster_name not in run.request.arguments.get("half_made", ()) or _is_half_made(run, cluster_name))
     )
 
 
