@@ -25,6 +25,9 @@ SECONDS_BETWEEN_LOOKS = 10.0
 SECONDS_TO_END = 900.0
 """How long a service's teardown may take."""
 
+SECONDS_TO_REPLACE = 60.0
+"""How long replicas may all have failed until nobody waits for others: SkyPilot replaces those that it will at once."""
+
 FAILED = {"FAILED", "CONTROLLER_FAILED", "FAILED_CLEANUP"}
 """Statuses that a service does not leave by itself."""
 
@@ -193,6 +196,7 @@ def _wait_until_ready(
 ) -> dict[str, JsonValue]:
     """Wait until a service is ready, with a version that is later than that one and no older one beside it."""
     end = time.monotonic() + timeout
+    last_hope = time.monotonic()
     shown = ""
     while True:
         row = _get(run, name, pool=pool)
@@ -207,6 +211,10 @@ def _wait_until_ready(
             return row
         if row["status"] in FAILED:
             raise ActionFailedError(ExitCode.JOB_FAILED, f"{line}: see its log with SkyServeLogsOperator")
+        if not replicas or not all(one["status"].startswith("FAILED") for one in replicas):
+            last_hope = time.monotonic()
+        if time.monotonic() - last_hope >= SECONDS_TO_REPLACE:
+            raise ActionFailedError(ExitCode.JOB_FAILED, f"{line}: all have failed, and no other comes")
         if time.monotonic() > end:
             raise ActionFailedError(ExitCode.JOB_FAILED, f"{line}: not ready after {timeout:g} s")
         time.sleep(SECONDS_BETWEEN_LOOKS)

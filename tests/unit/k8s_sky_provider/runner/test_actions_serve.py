@@ -88,6 +88,38 @@ class TestUp:
         assert error.value.exit_code == ExitCode.JOB_FAILED
         assert not engine.service_rows
 
+    @pytest.mark.parametrize(
+        ("replicas", "fails"),
+        [
+            (["PENDING", "FAILED"], True),
+            (["PENDING", "FAILED_PROVISION", "PENDING", "PENDING", "PENDING", "FAILED_INITIAL_DELAY"], True),
+            (["PENDING", "FAILED", "FAILED", "PROVISIONING"], False),
+        ],
+        ids=["at once", "after others", "replaced"],
+    )
+    def test_does_not_wait_for_replicas_that_have_all_failed(
+        self, replicas: list[str], fails: bool, home: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine = FakeEngine()
+        engine.service_goes = ["NO_REPLICA"] * (1000 if fails else len(replicas)) + ["READY"]
+        statuses, services = list(replicas), engine.services
+
+        def with_replicas(names: list[str] | None, *, pool: bool) -> list[dict[str, Any]]:
+            rows = services(names, pool=pool)
+            for row in rows:
+                row["replicas"] = [{"id": 1, "status": statuses.pop(0) if statuses[1:] else statuses[0]}]
+            return rows
+
+        monkeypatch.setattr(engine, "services", with_replicas)
+        if not fails:
+            assert do(home, engine, "serve_up", timeout=1800).return_value == ENDPOINT
+            return
+        with pytest.raises(ActionFailedError, match="all have failed, and no other comes") as error:
+            do(home, engine, "serve_up", timeout=1800)
+        assert error.value.exit_code == ExitCode.JOB_FAILED
+        assert sum(waits) < 200
+        assert not engine.service_rows
+
     def test_takes_down_what_skypilot_half_made(self, home: Path) -> None:
         engine = FakeEngine()
         engine.fail("service_up")
