@@ -19,7 +19,7 @@ SECONDS_FOR_PODS_TO_GO = 120
 
 @pytest.mark.parametrize(
     "examples",
-    [SHORT, LONGER, pytest.param(BY_CONTROLLERS, marks=pytest.mark.slow)],
+    [SHORT, pytest.param(LONGER, marks=pytest.mark.slow), pytest.param(BY_CONTROLLERS, marks=pytest.mark.slow)],
     ids=["short", "longer", "by controllers"],
 )
 def test_examples_whose_first_jobs_fail_leave_nothing(
