@@ -23,8 +23,8 @@ MARK = b"K8S_SKY_COMPONENT=apiserver"
 @contextlib.contextmanager
 def kubernetes_is_away(seconds: float) -> Iterator[None]:
     """Kill the API server; it is back after so many seconds, or earlier if the block has ended."""
-    if read_env_file(BUILD / "cluster.env")["CLUSTER_KIND"] != "debian":
-        pytest.skip("only the API server of the cluster made of Debian packages can be taken away by a test")
+    if read_env_file(BUILD / "cluster.env")["CLUSTER_KIND"] != "compiled":
+        pytest.skip("only the API server of the compiled cluster can be taken away by a test")
     process = int(PID_FILE.read_text())
     assert MARK in Path(f"/proc/{process}/environ").read_bytes().split(b"\0"), "some other process has its id"
     gone_at = time.monotonic()

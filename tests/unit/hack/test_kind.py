@@ -67,7 +67,7 @@ def test_a_second_up_makes_no_second_cluster(tmp_path: pathlib.Path, calls: path
 
 
 def test_down_deletes_cluster_and_registry_but_keeps_the_images(tmp_path: pathlib.Path, calls: pathlib.Path) -> None:
-    run_with_stand_ins(tmp_path, "debian_exists() { false; }; kind_up; down")
+    run_with_stand_ins(tmp_path, "compiled_exists() { false; }; kind_up; down")
     made = calls.read_text().splitlines()
     assert "kind delete cluster --name k8s-sky" in made
     assert "docker rm --force k8s-sky-registry" in made

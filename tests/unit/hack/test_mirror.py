@@ -1,10 +1,10 @@
-"""How the add-ons of the local cluster follow Kubernetes objects (hack/local-kubernetes/cluster_addons/api.py)."""
+"""How the volume provisioner follows Kubernetes objects (hack/local-kubernetes/volume_provisioner/api.py)."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cluster_addons import api
+from volume_provisioner import api
 
 
 def service(name: str, version: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The image of the pause container (hack/local-kubernetes/debian/pause_image.py)."""
+"""The image of the pause container (hack/local-kubernetes/compiled/pause_image.py)."""
 
 import hashlib
 import io

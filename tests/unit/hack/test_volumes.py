@@ -1,4 +1,4 @@
-"""The volume provisioner of the local cluster (hack/local-kubernetes/cluster_addons/volumes.py)."""
+"""The volume provisioner of the local cluster (hack/local-kubernetes/volume_provisioner/volumes.py)."""
 
 import copy
 import io
@@ -8,14 +8,14 @@ from email.message import Message
 from typing import Any
 
 import pytest
-from cluster_addons import volumes
+from volume_provisioner import volumes
 
 CLAIM: dict[str, Any] = {
     "metadata": {
         "name": "sky-state",
         "namespace": "demo",
         "uid": "1234",
-        "annotations": {volumes.CLAIM_ANNOTATION: volumes.PROVISIONER},
+        "annotations": {volumes.CLAIM_ANNOTATION: volumes.PROVISIONER, volumes.NODE_ANNOTATION: "node-2"},
     },
     "spec": {
         "storageClassName": "standard",
@@ -29,6 +29,8 @@ VOLUME: dict[str, Any] = {
     "spec": {"persistentVolumeReclaimPolicy": "Delete"},
     "status": {"phase": "Released"},
 }
+
+NODES = ["node-1", "node-2"]
 
 
 class FakeApi:
@@ -63,11 +65,11 @@ def changed(original: dict[str, Any], path: str, value: object) -> dict[str, Any
 
 
 def provisioner(api: FakeApi, directory: pathlib.Path) -> volumes.Provisioner:
-    return volumes.Provisioner(api, "the-node", directory)  # type: ignore[arg-type]  # a fake
+    return volumes.Provisioner(api, NODES, directory)  # type: ignore[arg-type]  # a fake
 
 
-def test_a_pending_claim_gets_a_local_volume_on_the_node(tmp_path: pathlib.Path) -> None:
-    volume = volumes.volume_for(CLAIM, "the-node", tmp_path, "Delete")
+def test_a_pending_claim_gets_a_local_volume_on_its_nodes(tmp_path: pathlib.Path) -> None:
+    volume = volumes.volume_for(CLAIM, NODES, tmp_path, "Delete")
     spec = volume["spec"]
     assert spec["local"] == {"path": str(tmp_path / "pvc-1234")}
     assert spec["claimRef"]["uid"] == "1234"
@@ -76,7 +78,7 @@ def test_a_pending_claim_gets_a_local_volume_on_the_node(tmp_path: pathlib.Path)
     assert spec["capacity"] == {"storage": "5Gi"}
     assert spec["persistentVolumeReclaimPolicy"] == "Delete"
     (term,) = spec["nodeAffinity"]["required"]["nodeSelectorTerms"]
-    assert term["matchExpressions"] == [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["the-node"]}]
+    assert term["matchExpressions"] == [{"key": "kubernetes.io/hostname", "operator": "In", "values": NODES}]
 
 
 def test_the_directory_is_there_before_the_volume_and_open_to_any_user(tmp_path: pathlib.Path) -> None:
@@ -84,6 +86,19 @@ def test_the_directory_is_there_before_the_volume_and_open_to_any_user(tmp_path:
     provisioner(api, tmp_path / "volumes").claim_changed(CLAIM)
     assert (tmp_path / "volumes" / "pvc-1234").stat().st_mode & 0o777 == 0o777
     assert api.calls == [("create", f"{volumes.VOLUMES_PATH}/pvc-1234")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "nodes"),
+    [
+        ("ReadWriteOnce", ["node-2"]),
+        ("ReadWriteOncePod", ["node-2"]),
+        ("ReadWriteMany", NODES),
+        ("ReadOnlyMany", NODES),
+    ],
+)
+def test_a_volume_of_one_node_belongs_to_that_of_its_first_pod(mode: str, nodes: list[str]) -> None:
+    assert volumes.nodes_of(changed(CLAIM, "spec.accessModes", [mode]), NODES) == nodes
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""The volume provisioner: a directory of the node for each claim, as a `local` volume.
+"""The volume provisioner: a directory of the machine for each claim, as a `local` volume.
+
+All nodes see the directory. A ReadWriteOnce volume belongs to the node of the first pod all the same, as a disk does;
+a ReadWriteMany one to all nodes, as a file server's directory does.
 
 Not hostPath: Kubernetes applies a pod's fsGroup to `local` volumes and never to hostPath ones.
 """
@@ -8,12 +11,13 @@ import pathlib
 import shutil
 import urllib.error
 
-from cluster_addons.api import Api, Object
+from volume_provisioner.api import Api, Object
 
 log = logging.getLogger(__name__)
 
 PROVISIONER = "k8s-sky/local"
-CLAIM_ANNOTATION = "volume.beta.kubernetes.io/storage-provisioner"
+CLAIM_ANNOTATION = "volume.kubernetes.io/storage-provisioner"
+NODE_ANNOTATION = "volume.kubernetes.io/selected-node"
 VOLUME_ANNOTATION = "pv.kubernetes.io/provisioned-by"
 VOLUMES_PATH = "/api/v1/persistentvolumes"
 HTTP_NOT_FOUND = 404
@@ -23,11 +27,12 @@ HTTP_CONFLICT = 409
 def wants_volume(claim: Object) -> bool:
     """Tell whether Kubernetes asks this provisioner for a volume for the claim.
 
-    It sets the annotation when the time has come: at once, or with WaitForFirstConsumer after a pod was placed.
+    With WaitForFirstConsumer it names the node when the first pod has been placed.
     """
     annotations = claim["metadata"].get("annotations") or {}
     return (
         annotations.get(CLAIM_ANNOTATION) == PROVISIONER
+        and NODE_ANNOTATION in annotations
         and claim.get("status", {}).get("phase") == "Pending"
         and not claim["spec"].get("volumeName")
         and "deletionTimestamp" not in claim["metadata"]
@@ -44,7 +49,14 @@ def is_released(volume: Object) -> bool:
     )
 
 
-def volume_for(claim: Object, node: str, directory: pathlib.Path, reclaim_policy: str) -> Object:
+def nodes_of(claim: Object, nodes: list[str]) -> list[str]:
+    """Return the nodes whose pods may use the volume of a claim."""
+    if set(claim["spec"]["accessModes"]) & {"ReadWriteMany", "ReadOnlyMany"}:
+        return nodes
+    return [claim["metadata"]["annotations"][NODE_ANNOTATION]]
+
+
+def volume_for(claim: Object, nodes: list[str], directory: pathlib.Path, reclaim_policy: str) -> Object:
     """Return the PersistentVolume for a claim."""
     metadata, spec = claim["metadata"], claim["spec"]
     name = f"pvc-{metadata['uid']}"
@@ -68,7 +80,7 @@ def volume_for(claim: Object, node: str, directory: pathlib.Path, reclaim_policy
             "nodeAffinity": {
                 "required": {
                     "nodeSelectorTerms": [
-                        {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
+                        {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": nodes}]}
                     ]
                 }
             },
@@ -79,9 +91,9 @@ def volume_for(claim: Object, node: str, directory: pathlib.Path, reclaim_policy
 class Provisioner:
     """Makes volumes for claims and deletes those that were released."""
 
-    def __init__(self, api: Api, node: str, directory: pathlib.Path) -> None:
+    def __init__(self, api: Api, nodes: list[str], directory: pathlib.Path) -> None:
         self.api = api
-        self.node = node
+        self.nodes = nodes
         self.directory = directory
 
     def claim_changed(self, claim: Object) -> None:
@@ -89,7 +101,7 @@ class Provisioner:
         if not wants_volume(claim):
             return
         storage_class = self.api.get(f"/apis/storage.k8s.io/v1/storageclasses/{claim['spec']['storageClassName']}")
-        volume = volume_for(claim, self.node, self.directory, storage_class["reclaimPolicy"])
+        volume = volume_for(claim, nodes_of(claim, self.nodes), self.directory, storage_class["reclaimPolicy"])
         path = pathlib.Path(volume["spec"]["local"]["path"])
         path.mkdir(parents=True, exist_ok=True)
         # Open to all until a pod's fsGroup says more, as other provisioners of node directories do it.

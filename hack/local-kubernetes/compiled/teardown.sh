@@ -3,8 +3,8 @@
 # shellcheck shell=bash
 
 remove_cluster() {
-  # The kubelet first: it would start containers again. Then the containers, while containerd can still see them end.
-  end_processes TERM component_process kubelet
+  # The kubelets first: they would start containers again. Then the containers, while containerd can still see them end.
+  end_processes TERM kubelet_processes
   end_processes KILL container_processes
   end_processes TERM marked_processes
   unmount_below "$STATE_DIR"
@@ -15,8 +15,8 @@ remove_cluster() {
     find /var/lib/cni/results -type f -exec grep -qF "$RUN_DIR/" {} \; -delete
   fi
   rm -rf "$RUN_DIR" "$STATE_DIR"
-  # Places that Kubernetes 1.20 and containerd have no setting for.
-  rm -rf /var/log/pods /var/log/containers /var/lib/kubelet/device-plugins
+  # Places that Kubernetes and containerd have no setting for.
+  rm -rf /var/log/containers /var/lib/kubelet/device-plugins
   rmdir --ignore-fail-on-non-empty /var/lib/kubelet /var/lib/cni/results /var/lib/cni 2>/dev/null || true
 }
 
@@ -31,6 +31,7 @@ mounts_below() { # mounts_below DIRECTORY: the deepest first
   awk -v prefix="$1/" 'index($2, prefix) == 1 { print $2 }' /proc/mounts | sort -r
 }
 
+# Only those without a process: rmdir refuses the others.
 remove_cgroups() {
   local directory
   for directory in /sys/fs/cgroup/k8s.io /sys/fs/cgroup/*/k8s.io; do

@@ -8,8 +8,11 @@ make_certificates() {
   make_certificate ca /CN=k8s-sky-ca basicConstraints=critical,CA:TRUE keyUsage=critical,keyCertSign,cRLSign
   local kubernetes=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local
   make_client apiserver /CN=kube-apiserver \
-    "subjectAltName=$kubernetes,DNS:localhost,IP:127.0.0.1,IP:$KUBERNETES_SERVICE_IP,IP:$NODE_IP"
-  make_client kubelet "/O=system:nodes/CN=system:node:$NODE" "subjectAltName=DNS:$NODE,IP:$NODE_IP"
+    "subjectAltName=$kubernetes,DNS:localhost,IP:127.0.0.1,IP:$KUBERNETES_SERVICE_IP,IP:$CONTROL_PLANE_IP"
+  local node
+  for node in $(nodes); do
+    make_client "$node" "/O=system:nodes/CN=system:node:$node" "subjectAltName=DNS:$node,IP:$(node_ip "$node")"
+  done
   make_client admin /O=system:masters/CN=admin
   make_client controller-manager /CN=system:kube-controller-manager
   make_client scheduler /CN=system:kube-scheduler
@@ -18,7 +21,7 @@ make_certificates() {
   openssl ecparam -name prime256v1 -genkey -noout -out "$PKI_DIR/service-accounts.key"
   openssl ec -in "$PKI_DIR/service-accounts.key" -pubout -out "$PKI_DIR/service-accounts.pub" 2>/dev/null
   local user
-  for user in admin kubelet controller-manager scheduler kube-proxy; do make_kubeconfig "$user"; done
+  for user in admin controller-manager scheduler kube-proxy $(nodes); do make_kubeconfig "$user"; done
   touch "$PKI_DIR/complete"
 }
 
@@ -52,7 +55,7 @@ contexts: [{name: k8s-sky, context: {cluster: k8s-sky, user: $user}}]
 clusters:
 - name: k8s-sky
   cluster:
-    server: https://$NODE_IP:6443
+    server: https://$CONTROL_PLANE_IP:6443
     certificate-authority-data: $(base64 -w0 "$PKI_DIR/ca.crt")
 users:
 - name: $user

@@ -9,7 +9,7 @@ start() {
   shift
   if running "$name"; then return 0; fi
   # 9 is the lock: a component must not keep it.
-  env -i PATH="$KUBERNETES_BIN:$DEBIAN_ROOT/usr/bin:$DEBIAN_ROOT/usr/sbin:/usr/sbin:/usr/bin:/sbin:/bin" HOME=/root \
+  env -i PATH="$PROGRAM_PATH:/usr/sbin:/usr/bin:/sbin:/bin" HOME=/root \
     K8S_SKY_COMPONENT="$name" "${COMPONENT_ENVIRONMENT[@]}" setsid "$@" >>"$LOG_DIR/$name.log" 2>&1 </dev/null 9>&- &
   local pid=$!
   echo $pid >"$RUN_DIR/$name.pid"
@@ -23,9 +23,9 @@ running() { # running COMPONENT
     grep -qzxs "K8S_SKY_COMPONENT=$1" "/proc/$pid/environ"
 }
 
-running_components() {
+running_components() { # running_components [NODE]
   local name
-  for name in "${COMPONENTS[@]}"; do
+  for name in $(components "$@"); do
     if running "$name"; then echo "$name"; fi
   done
 }
@@ -56,12 +56,20 @@ marked_processes() {
 
 # Every process in a container of ours: its root file system is an overlay in our state directory. It is found
 # so even when containerd and its shims were killed before it.
-container_processes() {
-  grep -lsE "^[^ ]+ [^ ]+ [^ ]+ / / .*upperdir=$STATE_DIR/" /proc/[0-9]*/mountinfo | cut -d/ -f3
+container_processes() { # container_processes [NODE]
+  grep -lsE "^[^ ]+ [^ ]+ [^ ]+ / / .*upperdir=$STATE_DIR/${1:-}" /proc/[0-9]*/mountinfo | cut -d/ -f3
 }
 
-component_process() { # component_process COMPONENT
-  if running "$1"; then cat "$RUN_DIR/$1.pid"; fi
+node_processes() { # node_processes NODE: its components, what they started, and its containers
+  grep -lzsE "^K8S_SKY_COMPONENT=.*\\.$1\$" /proc/[0-9]*/environ | cut -d/ -f3
+  container_processes "$1/"
+}
+
+kubelet_processes() {
+  local node
+  for node in $(nodes); do
+    if running "kubelet.$node"; then cat "$RUN_DIR/kubelet.$node.pid"; fi
+  done
 }
 
 # end_processes SIGNAL LISTER...: sends it to the processes that LISTER prints, and after ten seconds SIGKILL.

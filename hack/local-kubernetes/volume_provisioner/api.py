@@ -1,4 +1,4 @@
-"""The little of the Kubernetes API that the add-ons use, with the standard library only."""
+"""The little of the Kubernetes API that the provisioner uses, with the standard library only."""
 
 import http.client
 import json
@@ -72,9 +72,11 @@ class Mirror:
         self.changed = changed
         self.objects: dict[Key, Object] = {}
 
-    def start(self) -> None:
+    def start(self) -> threading.Thread:
         """Follow the objects from now on, in a thread."""
-        threading.Thread(target=self._run, name=self.path, daemon=True).start()
+        thread = threading.Thread(target=self._run, name=self.path)
+        thread.start()
+        return thread
 
     def _run(self) -> None:
         while True:

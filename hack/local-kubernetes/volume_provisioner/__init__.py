@@ -1,0 +1,1 @@
+"""Volumes of the compiled cluster: a directory of the machine for each claim."""
