@@ -26,10 +26,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
-{{/* Metadata of an object in the release's namespace: include with (dict "root" $ "suffix" "runner"). */}}
+{{/* Metadata of an object: include with (dict "root" $ "suffix" "runner"), and with "namespace" if that is not the release's. */}}
 {{- define "sky.metadata" -}}
 name: {{ include "sky.fullname" .root }}-{{ .suffix }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .namespace | default .root.Release.Namespace }}
 labels:
   {{- include "sky.labels" .root | nindent 2 }}
 {{- end -}}
@@ -89,6 +89,20 @@ resources:
 {{ .Release.Namespace }}:{{ include "sky.fullname" . }}-runner
 {{- end -}}
 
+{{/* Where SkyPilot makes its clusters. */}}
+{{- define "sky.clustersNamespace" -}}
+{{- .Values.skyKubernetes.namespace | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* All namespaces with clusters of this release, as a YAML list: where they are made, and where they were made before. */}}
+{{- define "sky.clusterNamespaces" -}}
+{{- if .Values.skyKubernetes.enabled -}}
+{{- uniq (prepend .Values.skyKubernetes.formerNamespaces (include "sky.clustersNamespace" .)) | toYaml -}}
+{{- else -}}
+[]
+{{- end -}}
+{{- end -}}
+
 {{/* The name of a ServiceAccount: include with (dict "root" $ "account" .Values.x "path" "x" "suffix" "runner"). */}}
 {{- define "sky.serviceAccountName" -}}
 {{- if .account.name -}}
@@ -104,21 +118,43 @@ resources:
 {{- include "sky.serviceAccountName" (dict "root" . "account" .Values.serviceAccounts.runner "path" "serviceAccounts.runner" "suffix" "runner") -}}
 {{- end -}}
 
+{{- define "sky.controllerServiceAccount" -}}
+{{- include "sky.serviceAccountName" (dict "root" . "account" .Values.serviceAccounts.controller "path" "serviceAccounts.controller" "suffix" "controller") -}}
+{{- end -}}
+
 {{- define "sky.clusterServiceAccount" -}}
 {{- include "sky.serviceAccountName" (dict "root" . "account" .Values.serviceAccounts.cluster "path" "serviceAccounts.cluster" "suffix" "cluster") -}}
+{{- end -}}
+
+{{/* Who starts clusters, as RoleBinding subjects: the operators' pods, and the controllers wherever they may run. */}}
+{{- define "sky.starters" -}}
+- kind: ServiceAccount
+  name: {{ include "sky.runnerServiceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- range include "sky.clusterNamespaces" . | fromYamlArray }}
+- kind: ServiceAccount
+  name: {{ include "sky.controllerServiceAccount" $ }}
+  namespace: {{ . }}
+{{- end }}
 {{- end -}}
 
 {{/* SkyPilot's configuration: what the user gave, over what this installation needs. An API server has its own. */}}
 {{- define "sky.config" -}}
 {{- $defaults := dict -}}
 {{- if and .Values.skyKubernetes.enabled (not .Values.apiServer.endpoint) -}}
-{{- $_ := set $defaults "kubernetes" (dict
+{{- $kubernetes := dict
       "remote_identity" (include "sky.clusterServiceAccount" .)
-      "provision_timeout" (int .Values.skyKubernetes.provisionTimeout)) -}}
+      "provision_timeout" (int .Values.skyKubernetes.provisionTimeout) -}}
+{{- /* SkyPilot notes it in each cluster's own YAML (provider.namespace), and reads it there for all that follows a launch. */ -}}
+{{- with .Values.skyKubernetes.namespace }}{{ $_ := set $kubernetes "namespace" . }}{{ end -}}
+{{- if dig "kubernetes" "namespace" "" .Values.config -}}
+{{- fail "config.kubernetes.namespace: say it as skyKubernetes.namespace, which makes the rights there too" -}}
+{{- end -}}
+{{- $_ := set $defaults "kubernetes" $kubernetes -}}
 {{- /* The controllers of managed jobs and services start clusters, as the runner does: they have its rights. */ -}}
 {{- range $kind := list "jobs" "serve" -}}
 {{- $_ := set $defaults $kind (dict "controller" (dict "resources" (dict "_cluster_config_overrides" (dict
-      "kubernetes" (dict "remote_identity" (include "sky.runnerServiceAccount" $)))))) -}}
+      "kubernetes" (dict "remote_identity" (include "sky.controllerServiceAccount" $)))))) -}}
 {{- end -}}
 {{- end -}}
 {{- $config := mustMergeOverwrite $defaults (deepCopy .Values.config) -}}

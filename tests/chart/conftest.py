@@ -18,6 +18,10 @@ CHART = REPOSITORY / "helm"
 RELEASE = "sky"
 NAMESPACE = "k8s-sky"
 
+CLUSTERS_NAMESPACE = "k8s-sky-clusters"
+CLUSTERS_APART: dict[str, Any] = {"skyKubernetes": {"namespace": CLUSTERS_NAMESPACE}}
+"""SkyPilot's clusters in a namespace of their own."""
+
 AIRFLOW: dict[str, Any] = {"airflow": {"enabled": True, "image": {"repository": "registry.example.com/airflow"}}}
 """The fewest values that switch the chart's own Airflow on."""
 
@@ -64,12 +68,19 @@ def render_all(
     return [document for document in documents if document]
 
 
-def render(values: Mapping[str, Any] | None = None, *, release: str = RELEASE, namespace: str = NAMESPACE) -> Objects:
-    """Return the objects of the release's own namespace and those of no namespace."""
+def render(
+    values: Mapping[str, Any] | None = None,
+    *,
+    release: str = RELEASE,
+    namespace: str = NAMESPACE,
+    objects_of: str | None = None,
+) -> Objects:
+    """Return the objects of one namespace, by default the release's own, and those of no namespace."""
+    wanted = objects_of or namespace
     return {
         (document["kind"], document["metadata"]["name"]): document
         for document in render_all(values, release=release, namespace=namespace)
-        if document["metadata"].get("namespace", namespace) == namespace
+        if document["metadata"].get("namespace", wanted) == wanted
     }
 
 

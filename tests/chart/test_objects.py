@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from .conftest import AIRFLOW, CHART, NAMESPACE, airflow_values, merge, render, render_all, render_text, run_helm
+from .conftest import (
+    AIRFLOW,
+    CHART,
+    CLUSTERS_APART,
+    CLUSTERS_NAMESPACE,
+    NAMESPACE,
+    airflow_values,
+    merge,
+    render,
+    render_all,
+    render_text,
+    run_helm,
+)
 
 BASE = {
     ("PersistentVolumeClaim", "sky-state"),
@@ -16,15 +28,16 @@ BASE = {
     ("ConfigMap", "sky-provider"),
     ("ServiceAccount", "sky-runner"),
 }
-KUBERNETES_AS_A_CLOUD = {
+OF_NO_NAMESPACE = {("ClusterRole", f"{NAMESPACE}:sky-runner"), ("ClusterRoleBinding", f"{NAMESPACE}:sky-runner")}
+WHERE_CLUSTERS_ARE = {
     ("ServiceAccount", "sky-cluster"),
+    ("ServiceAccount", "sky-controller"),
     ("Role", "sky-runner"),
     ("RoleBinding", "sky-runner"),
-    ("ClusterRole", f"{NAMESPACE}:sky-runner"),
-    ("ClusterRoleBinding", f"{NAMESPACE}:sky-runner"),
     ("Role", "sky-cluster"),
     ("RoleBinding", "sky-cluster"),
 }
+KUBERNETES_AS_A_CLOUD = OF_NO_NAMESPACE | WHERE_CLUSTERS_ARE
 LAUNCHER = {("Role", "sky-launcher"), ("RoleBinding", "sky-launcher")}
 OWN_AIRFLOW = {
     ("Deployment", "sky-airflow"),
@@ -54,10 +67,12 @@ EXISTING_AIRFLOW = {"airflowServiceAccounts": [{"name": "airflow-worker", "names
             {
                 "serviceAccounts": {
                     "runner": {"create": False, "name": "my-runner"},
+                    "controller": {"create": False, "name": "my-controller"},
                     "cluster": {"create": False, "name": "my-cluster"},
                 }
             },
-            (BASE | KUBERNETES_AS_A_CLOUD) - {("ServiceAccount", "sky-runner"), ("ServiceAccount", "sky-cluster")},
+            (BASE | KUBERNETES_AS_A_CLOUD)
+            - {("ServiceAccount", f"sky-{whose}") for whose in ("runner", "controller", "cluster")},
             id="existing-service-accounts",
         ),
         pytest.param(
@@ -89,8 +104,29 @@ def test_exactly_these_objects(values: dict[str, Any], expected: set[tuple[str, 
     assert set(render(values)) == expected
 
 
+@pytest.mark.parametrize(
+    ("former", "release", "clusters"),
+    [
+        pytest.param([], BASE | OF_NO_NAMESPACE, OF_NO_NAMESPACE | WHERE_CLUSTERS_ARE, id="apart"),
+        pytest.param([NAMESPACE], BASE | KUBERNETES_AS_A_CLOUD, KUBERNETES_AS_A_CLOUD, id="during-the-move"),
+    ],
+)
+def test_what_is_about_clusters_is_where_they_are(
+    former: list[str], release: set[tuple[str, str]], clusters: set[tuple[str, str]]
+) -> None:
+    values = merge(CLUSTERS_APART, {"skyKubernetes": {"formerNamespaces": former}})
+    assert set(render(values)) == release
+    assert set(render(values, objects_of=CLUSTERS_NAMESPACE)) == clusters
+
+
+def test_nothing_is_about_clusters_without_kubernetes_as_a_cloud() -> None:
+    apart = {"enabled": False, "namespace": CLUSTERS_NAMESPACE, "formerNamespaces": ["old"]}
+    assert {(o["kind"], o["metadata"]["name"]) for o in render_all({"skyKubernetes": apart})} == BASE
+
+
 def test_no_object_is_rendered_twice() -> None:
-    objects = render_all(merge(AIRFLOW, EXISTING_AIRFLOW))
+    former = {"skyKubernetes": {"formerNamespaces": [CLUSTERS_NAMESPACE, NAMESPACE]}}
+    objects = render_all(merge(AIRFLOW, EXISTING_AIRFLOW, CLUSTERS_APART, former))
     names = Counter((o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects)
     assert [name for name, count in names.items() if count > 1] == []
 

@@ -11,7 +11,17 @@ import yaml
 from k8s_sky_provider.provider_info import get_provider_info
 from k8s_sky_provider.workspace import Credential
 
-from .conftest import NAMESPACE, Objects, RenderError, merge, render, render_all, render_text
+from .conftest import (
+    CLUSTERS_APART,
+    CLUSTERS_NAMESPACE,
+    NAMESPACE,
+    Objects,
+    RenderError,
+    merge,
+    render,
+    render_all,
+    render_text,
+)
 
 IMAGE = {"image": {"repository": "registry.example.com:5000/sky/skypilot", "tag": "1"}}
 API_SERVER = {"endpoint": "https://sky.example.com", "existingSecret": "sky-api-token"}
@@ -175,7 +185,7 @@ def test_an_airflow_elsewhere_finds_the_defaults_in_its_namespace() -> None:
     assert copies[0]["data"] == copies[1]["data"]
 
 
-def controllers(account: str = "sky-runner") -> dict[str, Any]:
+def controllers(account: str = "sky-controller") -> dict[str, Any]:
     """Return what the chart says of SkyPilot's controllers."""
     resources = {"_cluster_config_overrides": {"kubernetes": {"remote_identity": account}}}
     return {kind: {"controller": {"resources": resources}} for kind in ("jobs", "serve")}
@@ -222,9 +232,21 @@ def controllers(account: str = "sky-runner") -> dict[str, Any]:
             id="existing-cluster-account",
         ),
         pytest.param(
-            {"serviceAccounts": {"runner": {"create": False, "name": "mine"}}},
+            {"serviceAccounts": {"controller": {"create": False, "name": "mine"}}},
             {"kubernetes": {"remote_identity": "sky-cluster", "provision_timeout": 600}, **controllers("mine")},
-            id="controllers-have-the-runners-account",
+            id="existing-controller-account",
+        ),
+        pytest.param(
+            CLUSTERS_APART,
+            {
+                "kubernetes": {
+                    "namespace": CLUSTERS_NAMESPACE,
+                    "remote_identity": "sky-cluster",
+                    "provision_timeout": 600,
+                },
+                **controllers(),
+            },
+            id="clusters-apart",
         ),
     ],
 )
@@ -283,6 +305,16 @@ def test_a_credential_is_files_or_environment(entry: dict[str, Any], message: st
     with pytest.raises(RenderError) as error:
         render({"credentials": [entry]})
     assert message in str(error.value)
+
+
+def test_the_clusters_namespace_is_said_in_one_place() -> None:
+    with pytest.raises(RenderError, match=r"config\.kubernetes\.namespace: say it as skyKubernetes\.namespace"):
+        render({"config": {"kubernetes": {"namespace": "mine"}}})
+
+
+def test_the_operators_pods_stay_in_the_releases_namespace() -> None:
+    assert defaults(CLUSTERS_APART) == defaults({})
+    assert defaults(CLUSTERS_APART)["namespace"] == NAMESPACE
 
 
 def test_an_existing_service_account_needs_a_name() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import AIRFLOW, NAMESPACE, Objects, merge, render, render_all
+from .conftest import AIRFLOW, CLUSTERS_APART, CLUSTERS_NAMESPACE, NAMESPACE, Objects, merge, render, render_all
 
 EXISTING_AIRFLOW = {
     "airflowServiceAccounts": [
@@ -57,8 +57,9 @@ def test_airflow_creates_secrets_for_connections_and_reads_none() -> None:
     assert grants(render(AIRFLOW)["Role", "sky-launcher"]) == LAUNCHER | {"secrets:create"}
 
 
-def test_skypilot_uses_this_namespace() -> None:
-    assert grants(render()["Role", "sky-runner"]) == expand(
+@pytest.mark.parametrize(("values", "namespace"), [({}, NAMESPACE), (CLUSTERS_APART, CLUSTERS_NAMESPACE)])
+def test_skypilot_uses_the_namespace_of_its_clusters(values: dict[str, Any], namespace: str) -> None:
+    assert grants(render(values, objects_of=namespace)["Role", "sky-runner"]) == expand(
         "pods:create,get,list,patch,delete",
         "pods/exec:create,get",
         "pods/portforward:create,get",
@@ -96,7 +97,48 @@ def test_extra_rules_are_added() -> None:
     assert "networking.k8s.io/ingressclasses:list" in grants(objects["ClusterRole", f"{NAMESPACE}:sky-runner"])
 
 
-@pytest.mark.parametrize("values", [{}, merge(AIRFLOW, EXISTING_AIRFLOW), {"skyKubernetes": {"readAllPods": True}}])
+def account_roles(namespace: str, account: tuple[str, str], values: dict[str, Any]) -> set[str]:
+    """Return the Roles that an account has in a namespace."""
+    objects = render(values, objects_of=namespace)
+    return {
+        binding["roleRef"]["name"]
+        for (kind, name), binding in objects.items()
+        if kind == "RoleBinding" and account in subjects(objects, kind, name)
+    }
+
+
+MOVE = merge(CLUSTERS_APART, {"skyKubernetes": {"formerNamespaces": [NAMESPACE]}})
+
+
+@pytest.mark.parametrize(
+    ("values", "namespace", "account", "roles"),
+    [
+        pytest.param(CLUSTERS_APART, NAMESPACE, (NAMESPACE, "sky-runner"), set(), id="runner-at-home"),
+        pytest.param(CLUSTERS_APART, CLUSTERS_NAMESPACE, (NAMESPACE, "sky-runner"), {"sky-runner"}, id="runner"),
+        pytest.param(
+            CLUSTERS_APART, CLUSTERS_NAMESPACE, (CLUSTERS_NAMESPACE, "sky-controller"), {"sky-runner"}, id="controller"
+        ),
+        pytest.param(
+            CLUSTERS_APART, CLUSTERS_NAMESPACE, (CLUSTERS_NAMESPACE, "sky-cluster"), {"sky-cluster"}, id="cluster"
+        ),
+        pytest.param(
+            merge(AIRFLOW, CLUSTERS_APART), CLUSTERS_NAMESPACE, (NAMESPACE, "sky-airflow"), set(), id="airflow"
+        ),
+        pytest.param(MOVE, NAMESPACE, (NAMESPACE, "sky-runner"), {"sky-runner"}, id="runner-while-moving"),
+        pytest.param(MOVE, NAMESPACE, (NAMESPACE, "sky-cluster"), {"sky-cluster"}, id="old-clusters"),
+        pytest.param(MOVE, CLUSTERS_NAMESPACE, (NAMESPACE, "sky-controller"), {"sky-runner"}, id="old-controller"),
+        pytest.param(MOVE, CLUSTERS_NAMESPACE, (NAMESPACE, "sky-cluster"), set(), id="old-cluster-stays-at-home"),
+    ],
+)
+def test_who_may_do_what_with_clusters_apart(
+    values: dict[str, Any], namespace: str, account: tuple[str, str], roles: set[str]
+) -> None:
+    assert account_roles(namespace, account, values) == roles
+
+
+@pytest.mark.parametrize(
+    "values", [{}, merge(AIRFLOW, EXISTING_AIRFLOW), {"skyKubernetes": {"readAllPods": True}}, MOVE]
+)
 def test_no_wildcards_no_reading_of_secrets_no_escalation(values: dict[str, Any]) -> None:
     for document in render_all(values):
         if document["kind"] not in ("Role", "ClusterRole"):
@@ -110,17 +152,17 @@ def test_no_wildcards_no_reading_of_secrets_no_escalation(values: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "account"),
+    ("kind", "name", "accounts"),
     [
-        ("RoleBinding", "sky-runner", (NAMESPACE, "sky-runner")),
-        ("ClusterRoleBinding", f"{NAMESPACE}:sky-runner", (NAMESPACE, "sky-runner")),
-        ("RoleBinding", "sky-cluster", (NAMESPACE, "sky-cluster")),
-        ("RoleBinding", "sky-launcher", (NAMESPACE, "sky-airflow")),
+        ("RoleBinding", "sky-runner", {"sky-runner", "sky-controller"}),
+        ("ClusterRoleBinding", f"{NAMESPACE}:sky-runner", {"sky-runner", "sky-controller"}),
+        ("RoleBinding", "sky-cluster", {"sky-cluster"}),
+        ("RoleBinding", "sky-launcher", {"sky-airflow"}),
     ],
 )
-def test_a_role_is_bound_to_one_account(kind: str, name: str, account: tuple[str, str]) -> None:
+def test_a_role_is_bound_to_these_accounts(kind: str, name: str, accounts: set[str]) -> None:
     objects = render(AIRFLOW)
-    assert subjects(objects, kind, name) == {account}
+    assert subjects(objects, kind, name) == {(NAMESPACE, account) for account in accounts}
     assert objects[kind, name]["roleRef"]["name"] == name
 
 
@@ -132,9 +174,10 @@ def test_an_existing_airflow_is_bound_across_namespaces() -> None:
 
 
 def test_bindings_follow_existing_service_accounts() -> None:
-    accounts = {"runner": {"create": False, "name": "mine"}, "cluster": {"create": False, "name": "theirs"}}
+    names = {"runner": "mine", "controller": "managing", "cluster": "theirs"}
+    accounts = {whose: {"create": False, "name": name} for whose, name in names.items()}
     objects = render({"serviceAccounts": accounts})
-    assert subjects(objects, "RoleBinding", "sky-runner") == {(NAMESPACE, "mine")}
+    assert subjects(objects, "RoleBinding", "sky-runner") == {(NAMESPACE, "mine"), (NAMESPACE, "managing")}
     assert subjects(objects, "RoleBinding", "sky-cluster") == {(NAMESPACE, "theirs")}
 
 
@@ -146,9 +189,14 @@ def test_the_runner_gets_a_token_only_for_kubernetes_as_a_cloud(enabled: bool) -
 
 def test_service_accounts_carry_annotations_and_pull_secrets() -> None:
     role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/sky"}
-    objects = render(
-        merge(AIRFLOW, {"imagePullSecrets": ["pull"], "serviceAccounts": {"runner": {"annotations": role}}})
-    )
-    assert objects["ServiceAccount", "sky-runner"]["metadata"]["annotations"] == role
-    for name in ("sky-runner", "sky-cluster", "sky-airflow"):
-        assert objects["ServiceAccount", name]["imagePullSecrets"] == [{"name": "pull"}]
+    accounts = {whose: {"annotations": role} for whose in ("runner", "controller", "cluster")}
+    values = merge(AIRFLOW, CLUSTERS_APART, {"imagePullSecrets": ["pull"], "serviceAccounts": accounts})
+    home, clusters = render(values), render(values, objects_of=CLUSTERS_NAMESPACE)
+    for account in (
+        home["ServiceAccount", "sky-runner"],
+        clusters["ServiceAccount", "sky-controller"],
+        clusters["ServiceAccount", "sky-cluster"],
+    ):
+        assert account["metadata"]["annotations"] == role
+        assert account["imagePullSecrets"] == [{"name": "pull"}]
+    assert home["ServiceAccount", "sky-airflow"]["imagePullSecrets"] == [{"name": "pull"}]

@@ -38,6 +38,8 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
         ({"credentials": [{"secretName": "x", "value": "AKIA"}]}, "value"),
         ({"config": "kubernetes: {}"}, "/config"),
         ({"skyKubernetes": {"provisionTimeout": "10m"}}, "/skyKubernetes/provisionTimeout"),
+        ({"skyKubernetes": {"namespace": "my.clusters"}}, "/skyKubernetes/namespace"),
+        ({"skyKubernetes": {"formerNamespaces": [""]}}, "/skyKubernetes/formerNamespaces/0"),
         ({"skyKubernetes": {"extraRules": [{"resources": ["pods"]}]}}, "/skyKubernetes/extraRules/0"),
         ({"airflowServiceAccounts": [{"name": "airflow-worker"}]}, "namespace"),
         ({"airflowServiceAccounts": ["airflow-worker"]}, "/airflowServiceAccounts/0"),
@@ -138,6 +140,16 @@ def test_notes_for_our_airflow_tell_address_and_password() -> None:
 )
 def test_notes_warn_of_a_volume_for_one_node(volume: dict[str, Any], warned: bool) -> None:
     assert ("Multi-Attach" in notes({"volume": volume})) is warned
+
+
+@pytest.mark.parametrize(
+    ("former", "told"),
+    [([], False), (["k8s-sky", "old"], True)],
+)
+def test_notes_tell_where_the_clusters_are(former: list[str], told: bool) -> None:
+    text = notes({"skyKubernetes": {"namespace": "clusters", "formerNamespaces": former}})
+    assert "SkyPilot makes its clusters in namespace clusters." in text
+    assert ("Clusters from before are still served in k8s-sky, old." in text) is told
 
 
 def test_notes_without_any_cloud_say_so() -> None:
