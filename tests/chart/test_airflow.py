@@ -13,6 +13,7 @@ from airflow.configuration import conf
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.providers_manager import ProvidersManager
 from kubernetes.client import models as k8s
+from pod_security import restricted_violations, writable_root
 
 from .conftest import (
     AIRFLOW,
@@ -120,18 +121,60 @@ def test_the_database_uri_is_kept_whole() -> None:
     assert base64.b64decode(data["connection"]).decode() == uri
 
 
-def test_unprivileged_everywhere() -> None:
-    objects = render(AIRFLOW)
-    worker = worker_pod(objects)["spec"]
-    server = airflow_pod(AIRFLOW)
-    for pod in (worker, server):
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+def rendered_pods(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the specs of all pods that the chart's objects lead to, by the name of their object."""
+    objects = render(values)
+    templates = {name: o["spec"]["template"] for (_, name), o in objects.items() if "template" in o.get("spec", {})}
+    return {name: pod["spec"] for name, pod in {**templates, "worker": worker_pod(objects)}.items()}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        AIRFLOW,
+        airflow_values(logs={"persistence": {"enabled": False}}, dags={"existingClaim": "mine"}),
+        airflow_values(database={"existingSecret": "db"}, extraEnv=[{"name": "MINE", "value": "1"}]),
+    ],
+)
+def test_every_pod_passes_pod_security_restricted(values: dict[str, Any]) -> None:
+    pods = rendered_pods(values)
+    assert set(pods) == {"sky-airflow", "worker"}
+    for pod in pods.values():
+        assert restricted_violations(pod) == []
+        assert writable_root(pod) == []
+
+
+@pytest.mark.parametrize(
+    ("context", "broken"),
+    [
+        ({"containerSecurityContext": {"allowPrivilegeEscalation": True}}, "allowPrivilegeEscalation"),
+        ({"containerSecurityContext": {"capabilities": {"drop": ["NET_RAW"]}}}, "capabilities"),
+        ({"containerSecurityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}, "capabilities"),
+        ({"containerSecurityContext": {"privileged": True}}, "privileged"),
+        ({"podSecurityContext": {"runAsNonRoot": False}}, "runAsNonRoot"),
+        ({"podSecurityContext": {"runAsUser": 0}}, "runAsUser"),
+        ({"podSecurityContext": {"seccompProfile": {"type": "Unconfined"}}}, "seccompProfile"),
+    ],
+)
+def test_a_context_of_the_users_is_taken_field_by_field(context: dict[str, Any], broken: str) -> None:
+    for pod in rendered_pods(airflow_values(**context)).values():
+        containers = [container["name"] for container in pod.get("initContainers", []) + pod["containers"]]
+        assert restricted_violations(pod) == [f"{name}: {broken}" for name in containers]
+
+
+def test_containers_ask_for_resources_and_are_not_slowed_down() -> None:
+    for pod in rendered_pods(AIRFLOW).values():
         for container in pod["containers"] + pod.get("initContainers", []):
-            assert container["securityContext"]["allowPrivilegeEscalation"] is False
-            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert "requests" in container["resources"]
             assert "cpu" not in container["resources"].get("limits", {})
+
+
+def test_airflow_writes_its_configuration_to_a_volume() -> None:
+    for pod in rendered_pods(AIRFLOW).values():
+        assert volume(pod, "tmp")["emptyDir"] == {}
+        for container in pod["containers"] + pod.get("initContainers", []):
+            directory = str(Path(environment(container)["AIRFLOW_CONFIG"]).parent)
+            assert {"name": "tmp", "mountPath": directory} in container["volumeMounts"]
 
 
 def test_the_worker_is_a_pod_that_kubernetes_executor_accepts(tmp_path: Path) -> None:
@@ -165,7 +208,7 @@ def test_tasks_get_no_key_and_no_database() -> None:
     env = environment(worker)
     assert env["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
     assert not KEYS & set(env)
-    assert [mount["name"] for mount in worker["volumeMounts"]] == ["dags", "logs"]
+    assert [mount["name"] for mount in worker["volumeMounts"]] == ["dags", "logs", "tmp"]
 
 
 def test_a_dag_file_may_take_longer_to_read_than_its_import() -> None:

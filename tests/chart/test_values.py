@@ -127,6 +127,12 @@ def test_notes_for_an_existing_airflow_name_the_configmap() -> None:
     assert "pip install airflow-provider-skypilot-k8s" in text
 
 
+@pytest.mark.parametrize(("database", "warned"), [({}, True), ({"existingSecret": "db"}, False)])
+def test_notes_say_that_sqlite_is_for_trying_out(database: dict[str, str], warned: bool) -> None:
+    text = notes(merge(AIRFLOW, {"airflow": {"database": database}}))
+    assert ("It is for trying out: its SQLite database" in text) is warned
+
+
 def test_notes_for_our_airflow_tell_address_and_password() -> None:
     text = notes(merge(AIRFLOW, {"image": {"repository": "r/s"}}))
     assert "port-forward service/sky-airflow 8080:8080" in text

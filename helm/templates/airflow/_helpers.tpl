@@ -27,6 +27,9 @@ app.kubernetes.io/component: airflow
 {{- define "sky.airflow.commonEnv" -}}
 - name: AIRFLOW_HOME
   value: /opt/airflow
+# Airflow writes this file where it is missing, and the root file system is read-only.
+- name: AIRFLOW_CONFIG
+  value: /tmp/airflow.cfg
 - name: AIRFLOW__CORE__DAGS_FOLDER
   value: /opt/airflow/dags
 - name: AIRFLOW__CORE__LOAD_EXAMPLES
@@ -126,13 +129,15 @@ app.kubernetes.io/component: airflow
 {{- toYaml $extra -}}
 {{- end -}}
 
-{{/* DAGs and logs: the same places in Airflow's own containers and in its tasks' pods. */}}
+{{/* The same places in Airflow's own containers and in its tasks' pods; nothing else can be written to. */}}
 {{- define "sky.airflow.commonMounts" -}}
 - name: dags
   mountPath: /opt/airflow/dags
   readOnly: true
 - name: logs
   mountPath: /opt/airflow/logs
+- name: tmp
+  mountPath: /tmp
 {{- end -}}
 
 {{- define "sky.airflow.commonVolumes" -}}
@@ -163,6 +168,8 @@ app.kubernetes.io/component: airflow
 {{- else }}
   emptyDir: {}
 {{- end }}
+- name: tmp
+  emptyDir: {}
 {{- end -}}
 
 {{/* A script instead of a file: it puts the password where SimpleAuthManager reads it, then makes or upgrades the tables. */}}
