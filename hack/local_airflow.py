@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build"
 NAMESPACE = "k8s-sky"
+CLUSTERS_NAMESPACE = "k8s-sky-clusters"
 RELEASE = "sky"
 AIRFLOW_NAME = f"{RELEASE}-airflow"
 FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
@@ -34,7 +35,7 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 class Kubectl:
-    """kubectl on the local cluster, in the namespace of the release."""
+    """kubectl on the local cluster, in the namespace of the release or in another."""
 
     def __init__(self, namespace: str = NAMESPACE) -> None:
         self.kubeconfig = read_env_file(BUILD / "cluster.env")["KUBECONFIG"]

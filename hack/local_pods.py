@@ -6,12 +6,12 @@ import contextlib
 import dataclasses
 import json
 import os
-import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 from kubernetes.client import ApiClient
-from local_airflow import BUILD, ROOT, Kubectl, read_env_file
+from local_airflow import BUILD, Kubectl
+from local_postgres import SECONDS_TO_START, make_secret, pod_spec, service
 
 from k8s_sky_provider.protocol import Owner, SkyRequest, SkyResult
 
@@ -135,37 +135,12 @@ def volume(kubectl: Kubectl, name: str) -> Iterator[str]:
 @contextlib.contextmanager
 def postgres(kubectl: Kubectl) -> Iterator[str]:
     """Run a PostgreSQL, for as long as it is used; the value is what ``database_secret`` takes."""
-    if "POSTGRES_IMAGE" not in read_env_file(BUILD / "images.env"):
-        subprocess.run([ROOT / "hack" / "build-images", "postgres"], check=True)
-    labels = {"app": POSTGRES}
-    container = {
-        "name": "postgres",
-        "image": read_env_file(BUILD / "images.env")["POSTGRES_IMAGE"],
-        "env": [{"name": "PGDATA", "value": "/data/main"}, {"name": "POSTGRES_PASSWORD", "value": PASSWORD}],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-        "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
-    }
-    objects = [
-        {"kind": "Secret", "metadata": {"name": POSTGRES}, "stringData": {"uri": URI}},
-        {
-            "kind": "Service",
-            "metadata": {"name": POSTGRES},
-            "spec": {"selector": labels, "ports": [{"port": 5432}]},
-        },
-        {
-            "kind": "Pod",
-            "metadata": {"name": POSTGRES, "labels": labels},
-            "spec": {
-                "containers": [container],
-                "volumes": [{"name": "data", "emptyDir": {}}],
-                "terminationGracePeriodSeconds": 1,
-            },
-        },
-    ]
-    kubectl.apply(*({"apiVersion": "v1", **item} for item in objects))
+    metadata = {"name": POSTGRES, "labels": {"app": POSTGRES}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec(POSTGRES, emptyDir={})}
     try:
-        kubectl("wait", "--for=condition=Ready", f"pod/{POSTGRES}", "--timeout=300s")
+        make_secret(kubectl, POSTGRES, password=PASSWORD, uri=URI)
+        kubectl.apply(service(POSTGRES), pod)
+        kubectl("wait", "--for=condition=Ready", f"pod/{POSTGRES}", f"--timeout={SECONDS_TO_START}s")
         yield f"{POSTGRES}/uri"
     finally:
         kubectl("delete", f"pod/{POSTGRES}", f"service/{POSTGRES}", f"secret/{POSTGRES}", "--ignore-not-found")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import re
 from pathlib import Path
@@ -113,6 +114,16 @@ def test_no_secret_outside_the_secret() -> None:
 def test_database(database: dict[str, str], expected: Any) -> None:
     env = environment(airflow_containers(render(airflow_values(database=database)))["scheduler"])
     assert env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == expected
+
+
+@pytest.mark.parametrize(
+    ("database", "waits"), [({}, False), ({"uri": "postgresql://h/d"}, True), ({"existingSecret": "db"}, True)]
+)
+def test_tables_are_made_once_a_database_elsewhere_answers(database: dict[str, str], waits: bool) -> None:
+    script = airflow_containers(render(airflow_values(database=database)))["prepare"]["args"][-1]
+    ast.parse(script)
+    assert ('["airflow", "db", "check", "--retry"' in script) is waits
+    assert script.splitlines()[-1] == 'os.execvp("airflow", ["airflow", "db", "migrate"])'
 
 
 def test_the_database_uri_is_kept_whole() -> None:

@@ -172,11 +172,17 @@ app.kubernetes.io/component: airflow
   emptyDir: {}
 {{- end -}}
 
-{{/* A script instead of a file: it puts the password where SimpleAuthManager reads it, then makes or upgrades the tables. */}}
+{{/*
+A script instead of a file: it puts the password where SimpleAuthManager reads it, then makes or upgrades the tables,
+once a database elsewhere answers.
+*/}}
 {{- define "sky.airflow.prepare" -}}
-import json, os, pathlib
+import json, os, pathlib, subprocess
 passwords = pathlib.Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
 passwords.write_text(json.dumps({os.environ["ADMIN_USERNAME"]: os.environ["ADMIN_PASSWORD"]}))
+{{- if or .Values.airflow.database.existingSecret .Values.airflow.database.uri }}
+subprocess.run(["airflow", "db", "check", "--retry", "60", "--retry-delay", "2"], check=True)
+{{- end }}
 os.execvp("airflow", ["airflow", "db", "migrate"])
 {{- end -}}
 
