@@ -24,6 +24,10 @@ NAMESPACE = "k8s-sky"
 CLUSTERS_NAMESPACE = "k8s-sky-clusters"
 RELEASE = "sky"
 AIRFLOW_NAME = f"{RELEASE}-airflow"
+RESTRICTED_POD = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+RESTRICTED_CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+"""Security contexts that pass Pod Security "restricted"; the image's user must be said as a number besides."""
+
 FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 

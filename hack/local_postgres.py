@@ -6,7 +6,7 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from local_airflow import AIRFLOW_NAME, BUILD, Kubectl, read_env_file
+from local_airflow import AIRFLOW_NAME, BUILD, RESTRICTED_CONTAINER, RESTRICTED_POD, Kubectl, read_env_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,11 +50,7 @@ def pod_spec(secret: str, **data: Any) -> dict[str, Any]:
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": {**RESTRICTED_CONTAINER, "readOnlyRootFilesystem": True},
     }
     return {
         "containers": [container],
@@ -63,12 +59,11 @@ def pod_spec(secret: str, **data: Any) -> dict[str, Any]:
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,
         "securityContext": {
-            "runAsNonRoot": True,
+            **RESTRICTED_POD,
             "runAsUser": USER,
             "fsGroup": USER,
             # PostgreSQL refuses data whose mode has been changed
             "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
 

@@ -9,7 +9,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from local_airflow import BUILD, ROOT, read_env_file
+from local_airflow import BUILD, CLUSTERS_NAMESPACE, RESTRICTED_CONTAINER, RESTRICTED_POD, ROOT, read_env_file
 
 if TYPE_CHECKING:
     from local_airflow import Kubectl
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 PORT = 46580
 SECONDS_TO_START = 300
 CONFIG = {
-    "kubernetes": {"remote_identity": "sky-cluster", "provision_timeout": 600, "ports": "podip"},
+    "kubernetes": {
+        "namespace": CLUSTERS_NAMESPACE,
+        "remote_identity": "sky-cluster",
+        "provision_timeout": 600,
+        "ports": "podip",
+    },
     # What SkyPilot's own chart does: managed jobs need no cluster for their controller.
     "jobs": {"controller": {"consolidation_mode": True}},
 }
@@ -124,7 +129,7 @@ class ApiServer:
             "spec": {
                 "serviceAccountName": "sky-runner",
                 "restartPolicy": "Never",
-                "securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000},
+                "securityContext": {**RESTRICTED_POD, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000},
                 "containers": [
                     {
                         "name": "server",
@@ -132,6 +137,7 @@ class ApiServer:
                         "command": ["tini", "--", "sh", "-c", START],
                         "env": [{"name": name, "value": value} for name, value in env.items()],
                         "resources": {"requests": {"cpu": "50m", "memory": "1Gi"}},
+                        "securityContext": RESTRICTED_CONTAINER,
                         "readinessProbe": {
                             "httpGet": {"path": "/api/health", "port": PORT},
                             "periodSeconds": 2,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from faults import FaultTable
 from ledger import Ledger
-from local_airflow import ROOT, Kubectl, LocalAirflow
+from local_airflow import CLUSTERS_NAMESPACE, ROOT, Kubectl, LocalAirflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,14 @@ def airflow() -> Iterator[LocalAirflow]:
 
 @pytest.fixture(scope="session")
 def kubectl() -> Kubectl:
+    """kubectl where Airflow and the operators' pods are."""
     return Kubectl()
+
+
+@pytest.fixture(scope="session")
+def clusters() -> Kubectl:
+    """kubectl where SkyPilot's clusters are."""
+    return Kubectl(CLUSTERS_NAMESPACE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,8 +64,8 @@ def faults(fault_table: FaultTable, request: pytest.FixtureRequest) -> FaultTabl
 
 
 @pytest.fixture(scope="session")
-def ledger(kubectl: Kubectl) -> Iterator[Ledger]:
-    ledger = Ledger(kubectl)
+def ledger(clusters: Kubectl) -> Iterator[Ledger]:
+    ledger = Ledger(clusters)
     ledger.start()
     yield ledger
     ledger.stop()
@@ -75,21 +82,24 @@ def names_of_pods(kubectl: Kubectl, selector: str) -> list[str]:
     return [pod["metadata"]["name"] for pod in kubectl.get("pods", "-l", selector)["items"]]
 
 
-def pods_left(kubectl: Kubectl) -> list[str]:
+def pods_of_clusters(clusters: Kubectl, part_of_name: str = "") -> list[str]:
+    """Return the pods of SkyPilot's clusters, or of those with this in their names."""
+    return [name for name in names_of_pods(clusters, "parent=skypilot") if part_of_name in name]
+
+
+def pods_left(kubectl: Kubectl, clusters: Kubectl) -> list[str]:
     """Pods of operators, of KubernetesExecutor and of SkyPilot clusters."""
-    return [
-        name
-        for selector in ("kubernetes_pod_operator=True", "kubernetes_executor=True", "parent=skypilot")
-        for name in names_of_pods(kubectl, selector)
-    ]
+    selectors = ("kubernetes_pod_operator=True", "kubernetes_executor=True", "parent=skypilot")
+    here = [name for selector in selectors for name in names_of_pods(kubectl, selector)]
+    return here + pods_of_clusters(clusters)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_left_running(kubectl: Kubectl) -> Iterator[None]:
+def nothing_left_running(kubectl: Kubectl, clusters: Kubectl) -> Iterator[None]:
     """Every module ends as it began: with no pod of ours and no cluster."""
-    assert pods_left(kubectl) == []
+    assert pods_left(kubectl, clusters) == []
     yield
     deadline = time.monotonic() + SECONDS_TO_TIDY_UP
-    while left := pods_left(kubectl):
+    while left := pods_left(kubectl, clusters):
         assert time.monotonic() < deadline, f"still there after the tests: {left}"
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""A small pod that jobs call: what ran, and how often, can be counted when the cluster is long gone."""
+"""A small pod beside the clusters that jobs call: what ran, and how often, is known when the cluster is long gone."""
 
 from __future__ import annotations
 

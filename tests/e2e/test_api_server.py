@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_server import PORT, ApiServer, start_other_version
-from conftest import names_of_pods, wait_until
+from conftest import names_of_pods, pods_of_clusters, wait_until
 from local_airflow import Kubectl, LocalAirflow, without_noise
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ SECONDS_TO_END = 240
 def connection(name: str, host: str, secret: str) -> dict[str, Any]:
     extra = {"state_mode": "api_server", "api_server_token_secret": secret}
     return {"connection_id": name, "conn_type": "skypilot", "host": host, "extra": json.dumps(extra)}
-
-
-def cluster_pods(kubectl: Kubectl) -> list[str]:
-    return [name for name in names_of_pods(kubectl, "parent=skypilot") if name.startswith("e2e-api-killed")]
 
 
 @pytest.fixture(scope="module")
@@ -136,18 +132,18 @@ class TestCluster:
 
 
 def test_a_launch_that_is_killed_goes_on_nowhere(
-    airflow: LocalAirflow, kubectl: Kubectl, server: ApiServer, faults: FaultTable
+    airflow: LocalAirflow, kubectl: Kubectl, clusters: Kubectl, server: ApiServer, faults: FaultTable
 ) -> None:
     dag_id = "e2e_api_server_killed"
     run_id = airflow.trigger(dag_id)
-    wait_until("a pod of the cluster", lambda: cluster_pods(kubectl), SECONDS_TO_BEGIN)
+    wait_until("a pod of the cluster", lambda: pods_of_clusters(clusters, "e2e-api-killed"), SECONDS_TO_BEGIN)
     airflow.set_task_state(dag_id, run_id, "launch", "failed")
     wait_until(
         "the operator's pod gone",
         lambda: not names_of_pods(kubectl, f"kubernetes_pod_operator=True,dag_id={dag_id}"),
         SECONDS_TO_END,
     )
-    wait_until("the cluster's pods gone", lambda: not cluster_pods(kubectl), SECONDS_TO_END)
+    wait_until("the cluster's pods gone", lambda: not pods_of_clusters(clusters, "e2e-api-killed"), SECONDS_TO_END)
     state = airflow.wait_for_run(dag_id, run_id, timeout=60)
     faults.record(
         "a task is marked failed",

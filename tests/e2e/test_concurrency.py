@@ -38,11 +38,11 @@ SMALL = {"infra": "kubernetes", "cpus": "0.2+", "memory": "0.5+"}
 
 
 @pytest.fixture(autouse=True)
-def clusters_gone(kubectl: Kubectl) -> Iterator[None]:
+def clusters_gone(kubectl: Kubectl, clusters: Kubectl) -> Iterator[None]:
     """Take away what a test that fails leaves behind: the state that knows of it goes, too."""
     yield
     for name in (FIRST, SECOND):
-        kubectl("delete", "pods,services", "-l", f"skypilot-cluster={name}-{DEPLOYMENT}", "--ignore-not-found")
+        clusters("delete", "pods,services", "-l", f"skypilot-cluster={name}-{DEPLOYMENT}", "--ignore-not-found")
     kubectl("delete", "pods", "-l", f"{LABEL}=true", "--ignore-not-found", "--now")
 
 

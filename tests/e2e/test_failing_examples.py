@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import wait_until
+from conftest import pods_of_clusters, wait_until
 
 if TYPE_CHECKING:
     from local_airflow import Kubectl, LocalAirflow
@@ -23,7 +23,7 @@ SECONDS_FOR_PODS_TO_GO = 120
     ids=["short", "longer", "by controllers"],
 )
 def test_examples_whose_first_jobs_fail_leave_nothing(
-    airflow: LocalAirflow, kubectl: Kubectl, examples: tuple[str, ...]
+    airflow: LocalAirflow, clusters: Kubectl, examples: tuple[str, ...]
 ) -> None:
     runs = {f"e2e_failing_{example}": "" for example in examples}
     for dag_id in runs:
@@ -33,7 +33,7 @@ def test_examples_whose_first_jobs_fail_leave_nothing(
     )
     wait_until(
         "the clusters' pods are gone",
-        lambda: not kubectl.get("pods", "-l", "parent=skypilot")["items"],
+        lambda: not pods_of_clusters(clusters),
         SECONDS_FOR_PODS_TO_GO,
     )
     run_id = airflow.trigger("e2e_all_clusters")

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import names_of_pods, wait_until
+from conftest import names_of_pods, pods_of_clusters, wait_until
 from local_airflow import FINISHED
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class TaskRun:
 
     airflow: LocalAirflow
     kubectl: Kubectl
+    clusters: Kubectl
     ledger: Ledger
     dag_id: str
     seconds: int
@@ -89,14 +90,16 @@ class TaskRun:
     def processes_left(self) -> int:
         """Count what still runs of the job, on whatever cluster there is."""
         count = ("pgrep", "-fc", f"ended/{self.run_id}")
-        clusters = names_of_pods(self.kubectl, "parent=skypilot")
-        return sum(int(self.kubectl("exec", pod, "--", *count, check=False) or 0) for pod in clusters)
+        pods = pods_of_clusters(self.clusters)
+        return sum(int(self.clusters("exec", pod, "--", *count, check=False) or 0) for pod in pods)
 
 
 @pytest.fixture
-def start(airflow: LocalAirflow, kubectl: Kubectl, ledger: Ledger) -> Callable[..., TaskRun]:
+def start(airflow: LocalAirflow, kubectl: Kubectl, clusters: Kubectl, ledger: Ledger) -> Callable[..., TaskRun]:
     def start(dag_id: str, *, seconds: int = 20) -> TaskRun:
-        return TaskRun(airflow=airflow, kubectl=kubectl, ledger=ledger, dag_id=dag_id, seconds=seconds)
+        return TaskRun(
+            airflow=airflow, kubectl=kubectl, clusters=clusters, ledger=ledger, dag_id=dag_id, seconds=seconds
+        )
 
     return start
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import names_of_pods, wait_until
+from conftest import names_of_pods, pods_of_clusters, wait_until
 from kubernetes_outage import kubernetes_is_away
 from local_airflow import AIRFLOW_NAME
 from numbered_lines import NumberedLines, count_lines
@@ -97,7 +97,7 @@ def test_a_silent_task_says_that_it_is_at_work(airflow: LocalAirflow, kubectl: K
 
 @pytest.mark.slow
 def test_a_kubernetes_api_that_is_away_for_a_minute_costs_nothing(
-    airflow: LocalAirflow, kubectl: Kubectl, faults: FaultTable
+    airflow: LocalAirflow, kubectl: Kubectl, clusters: Kubectl, faults: FaultTable
 ) -> None:
     """The worker and the triggerer lose their pods, and those the jobs that they follow."""
     lines = 1500
@@ -118,7 +118,7 @@ def test_a_kubernetes_api_that_is_away_for_a_minute_costs_nothing(
             times=1,
             lost=of_mode.lost(lines),
             doubled=of_mode.doubled,
-            leaked=len([name for name in names_of_pods(kubectl, "parent=skypilot") if "e2e-long-job" in name]),
+            leaked=len(pods_of_clusters(clusters, "e2e-long-job")),
             falsely_green=0,
         )
         assert of_mode.in_order

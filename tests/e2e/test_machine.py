@@ -62,12 +62,12 @@ def test_the_values_of_a_secret_file_reach_the_job_and_not_the_log(airflow: Loca
     assert [value for value in ("e2e-commented-value", "e2e-second-line") if value in log] == []
 
 
-def test_a_volume_is_made_listed_and_deleted(airflow: LocalAirflow, kubectl: Kubectl, run_id: str) -> None:
+def test_a_volume_is_made_listed_and_deleted(airflow: LocalAirflow, clusters: Kubectl, run_id: str) -> None:
     assert airflow.xcom(DAG_ID, run_id, "volume_apply") == "e2e-volume"
     (row,) = airflow.xcom(DAG_ID, run_id, "volume_list")
     assert (row["name"], row["type"], row["size"]) == ("e2e-volume", "k8s-pvc", "1")
     assert airflow.xcom(DAG_ID, run_id, "volume_delete") == ["e2e-volume"]
-    claims = [claim["metadata"]["name"] for claim in kubectl.get("persistentvolumeclaims")["items"]]
+    claims = [claim["metadata"]["name"] for claim in clusters.get("persistentvolumeclaims")["items"]]
     assert not [name for name in claims if name.startswith("e2e-volume")]
 
 

@@ -80,3 +80,15 @@ def test_taking_down_a_cluster_that_is_gone_is_no_error(airflow: LocalAirflow, r
 def test_a_run_whose_jobs_failed_has_failed_although_its_teardown_succeeded(airflow: LocalAirflow, run_id: str) -> None:
     assert airflow.task(DAG_ID, run_id, "down")["state"] == "success"
     assert airflow.run_state(DAG_ID, run_id) == "failed"
+
+
+def pods_seen(kubectl: Kubectl, part_of_name: str) -> set[str]:
+    """Return the pods that Kubernetes' events of the last hour tell of."""
+    objects = [event["involvedObject"] for event in kubectl.get("events")["items"]]
+    return {one["name"] for one in objects if one["kind"] == "Pod" and part_of_name in one["name"]}
+
+
+def test_the_cluster_was_in_the_namespace_of_clusters(kubectl: Kubectl, clusters: Kubectl, run_id: str) -> None:
+    heads = {name for name in pods_seen(clusters, "e2e-one-cluster") if name.endswith("-head")}
+    assert heads, run_id
+    assert pods_seen(kubectl, "e2e-one-cluster") & heads == set()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import names_of_pods
+from conftest import pods_of_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,23 +159,24 @@ SLOW_OUTCOMES = (
 
 
 @pytest.fixture(scope="module")
-def limited(kubectl: Kubectl) -> Iterator[None]:
+def limited(kubectl: Kubectl, clusters: Kubectl) -> Iterator[None]:
     """Have a priority class that no pod may have, and a ServiceAccount that may look and nothing else."""
     account = {"kind": "ServiceAccount", "name": "e2e-viewer", "namespace": kubectl.namespace}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "e2e-viewer"}
     scope = {"scopeName": "PriorityClass", "operator": "In", "values": ["e2e-no-quota"]}
-    objects = [
+    quota: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "e2e-no-quota"},
+        "spec": {"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [scope]}},
+    }
+    objects: list[dict[str, Any]] = [
+        quota,
         {
             "apiVersion": "scheduling.k8s.io/v1",
             "kind": "PriorityClass",
             "metadata": {"name": "e2e-no-quota"},
             "value": 0,
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "ResourceQuota",
-            "metadata": {"name": "e2e-no-quota"},
-            "spec": {"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [scope]}},
         },
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "e2e-viewer"}},
         {
@@ -198,10 +199,12 @@ def limited(kubectl: Kubectl) -> Iterator[None]:
             "subjects": [account],
         },
     ]
-    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    kubectl("apply", "-f", "-", stdin=manifest)
+    kubectl.apply(*objects)
+    clusters.apply(quota)
     yield
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     kubectl("delete", "-f", "-", "--ignore-not-found", stdin=manifest)
+    clusters("delete", "resourcequota", "e2e-no-quota", "--ignore-not-found")
 
 
 @pytest.fixture(scope="module")
@@ -222,22 +225,22 @@ def run(airflow: LocalAirflow, dag_id: str) -> str:
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: outcome.task_id)
 def test_a_failure_says_what_it_is(
-    airflow: LocalAirflow, kubectl: Kubectl, faults: FaultTable, run_id: str, outcome: Outcome
+    airflow: LocalAirflow, clusters: Kubectl, faults: FaultTable, run_id: str, outcome: Outcome
 ) -> None:
-    check(airflow, kubectl, faults, DAG_ID, run_id, outcome)
+    check(airflow, clusters, faults, DAG_ID, run_id, outcome)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("outcome", SLOW_OUTCOMES, ids=lambda outcome: outcome.task_id)
 def test_a_failure_that_takes_longer_says_what_it_is(
-    airflow: LocalAirflow, kubectl: Kubectl, faults: FaultTable, slow_run_id: str, outcome: Outcome
+    airflow: LocalAirflow, clusters: Kubectl, faults: FaultTable, slow_run_id: str, outcome: Outcome
 ) -> None:
-    check(airflow, kubectl, faults, SLOW_DAG_ID, slow_run_id, outcome)
+    check(airflow, clusters, faults, SLOW_DAG_ID, slow_run_id, outcome)
 
 
 @pytest.mark.slow
 def test_a_launch_outlives_an_api_that_is_away_for_a_minute(
-    airflow: LocalAirflow, kubectl: Kubectl, faults: FaultTable, slow_run_id: str
+    airflow: LocalAirflow, clusters: Kubectl, faults: FaultTable, slow_run_id: str
 ) -> None:
     task = airflow.task(SLOW_DAG_ID, slow_run_id, "api_away")
     tries = range(1, task["try_number"] + 1)
@@ -252,14 +255,14 @@ def test_a_launch_outlives_an_api_that_is_away_for_a_minute(
         times=1,
         lost=int(ran == 0),
         doubled=max(0, ran - 1),
-        leaked=len(clusters(kubectl, "api_away")),
+        leaked=len(pods_of_task(clusters, "api_away")),
         falsely_green=int(task["state"] == "success" and ran == 0),
     )
     assert task["state"] == "success"
 
 
 def check(
-    airflow: LocalAirflow, kubectl: Kubectl, faults: FaultTable, dag_id: str, run_id: str, outcome: Outcome
+    airflow: LocalAirflow, clusters: Kubectl, faults: FaultTable, dag_id: str, run_id: str, outcome: Outcome
 ) -> None:
     task = airflow.task(dag_id, run_id, outcome.task_id)
     result = airflow.xcom(dag_id, run_id, outcome.task_id, "result")
@@ -271,7 +274,7 @@ def check(
             times=task["try_number"],
             lost=int(task["state"] not in {"failed", "success"}),
             doubled=max(0, task["try_number"] - outcome.tries),
-            leaked=len(clusters(kubectl, outcome.task_id)),
+            leaked=len(pods_of_task(clusters, outcome.task_id)),
             falsely_green=int(task["state"] == "success"),
         )
     assert (task["state"], task["try_number"]) == ("failed", outcome.tries)
@@ -281,10 +284,9 @@ def check(
     first_line, _, below = log[log.index(raised) :].partition("\n")
     assert [text for text in outcome.first_line if text not in first_line] == []
     assert outcome.tail in below
-    assert clusters(kubectl, outcome.task_id) == []
+    assert pods_of_task(clusters, outcome.task_id) == []
 
 
-def clusters(kubectl: Kubectl, task_id: str) -> list[str]:
+def pods_of_task(clusters: Kubectl, task_id: str) -> list[str]:
     """Return the pods of a task's cluster."""
-    names = names_of_pods(kubectl, "parent=skypilot")
-    return [name for name in names if f"-{task_id.replace('_', '-')[:12]}" in name]
+    return pods_of_clusters(clusters, f"-{task_id.replace('_', '-')[:12]}")

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from local_airflow import BUILD, read_env_file
+from local_airflow import BUILD, RESTRICTED_CONTAINER, RESTRICTED_POD, read_env_file
 
 from k8s_sky_provider.operators.task import RESOURCES_KEYS, TASK_KEYS
 
@@ -23,7 +23,18 @@ PRINT_KEYS = (
 def skypilots_keys(kubectl: Kubectl) -> list[list[str]]:
     image = read_env_file(BUILD / "images.env")["SKYPILOT_IMAGE"]
     kubectl("delete", "pod", "task-keys", "--ignore-not-found", "--now")
-    kubectl("run", "task-keys", f"--image={image}", "--restart=Never", "--command", "--", "python", "-c", PRINT_KEYS)
+    container = {
+        "name": "task-keys",
+        "image": image,
+        "command": ["python", "-c", PRINT_KEYS],
+        "securityContext": RESTRICTED_CONTAINER,
+    }
+    spec = {
+        "restartPolicy": "Never",
+        "containers": [container],
+        "securityContext": {**RESTRICTED_POD, "runAsUser": 1000},
+    }
+    kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "task-keys"}, "spec": spec})
     kubectl("wait", "pod/task-keys", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
     keys: list[list[str]] = json.loads(kubectl("logs", "task-keys").splitlines()[-1])
     kubectl("delete", "pod", "task-keys", "--now")

@@ -17,6 +17,9 @@ SHIPPER = k8s.V1Container(
     name="shipper",
     image=os.environ.get("AIRFLOW__SKYPILOT__IMAGE"),
     command=["sh", "-c", "echo shipping; exec tini -- sleep 3600"],
+    security_context=k8s.V1SecurityContext(
+        allow_privilege_escalation=False, capabilities=k8s.V1Capabilities(drop=["ALL"])
+    ),
 )
 
 with DAG(dag_id="e2e_other_container", schedule=None, start_date=START, catchup=False):
