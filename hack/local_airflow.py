@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import re
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -69,6 +69,18 @@ class Kubectl:
         return base64.b64decode(self.get("secret", name)["data"][key]).decode()
 
 
+class ApiError(RuntimeError):
+    """Airflow's API refused a call.
+
+    :param text: the call, and what came back
+    :param status: the answer's HTTP status
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class LocalAirflow:
     """Airflow's REST API behind a port-forward. Use it as a context manager."""
 
@@ -124,7 +136,8 @@ class LocalAirflow:
             try:
                 return self._send(method, f"/api/v2{path}", body)
             except urllib.error.HTTPError as error:
-                raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode()[:500]}") from error
+                text = f"{method} {path}: {error.code} {error.read().decode()[:500]}"
+                raise ApiError(text, error.code) from error
             except OSError:
                 if attempt == 4:
                     raise
@@ -157,7 +170,8 @@ class LocalAirflow:
                 return
             errors = self.request("GET", "/importErrors")["import_errors"]
             if errors:
-                raise RuntimeError("\n".join(f"{error['filename']}:\n{error['stack_trace']}" for error in errors))
+                texts = (f"Airflow cannot read {error['filename']}:\n{error['stack_trace']}" for error in errors)
+                raise RuntimeError("\n".join(texts))
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Airflow did not list the DAG {dag_id} within {timeout:.0f} s")
             time.sleep(2)
@@ -207,22 +221,31 @@ class LocalAirflow:
         self.request("POST", f"/dags/{dag_id}/clearTaskInstances", body)
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, *, map_index: int = -1) -> str:
-        """Return a task's log as lines of text."""
+        """Return a task's log as lines of text, nothing if the task never began."""
         path = (
             f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
             f"?full_content=true&map_index={map_index}"
         )
-        return "\n".join(_log_lines(self.request("GET", path)["content"]))
+        answer = self._request_if_there(path)
+        return "\n".join(_log_lines(answer["content"])) if answer else ""
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """Return an XCom value, or None if there is none."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true"
+        answer = self._request_if_there(path)
+        return answer["value"] if answer else None
+
+    def _request_if_there(self, path: str) -> Any:
         try:
-            return self.request("GET", path)["value"]
-        except RuntimeError as error:
-            if ": 404 " in str(error):
+            return self.request("GET", path)
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
+
+    def pods(self) -> list[dict[str, Any]]:
+        """Return the pods of Airflow, of the operators and of SkyPilot's clusters."""
+        return [pod for kubectl in (self.kubectl, Kubectl(CLUSTERS_NAMESPACE)) for pod in kubectl.get("pods")["items"]]
 
 
 def _log_lines(content: Any) -> Iterator[str]:
@@ -244,9 +267,8 @@ def without_noise(log: str) -> str:
 
 def password_hint() -> str:
     """Return the commands that open the user interface."""
-    kubectl = "export KUBECONFIG=" + os.path.relpath(Kubectl().kubeconfig)
     return (
-        f"  {kubectl}\n"
+        "  set -a; . .build/cluster.env; set +a\n"
         f"  .build/bin/kubectl -n {NAMESPACE} port-forward service/{AIRFLOW_NAME} 8080:8080\n"
         f"  open http://localhost:8080 as admin; the password:\n"
         f"  .build/bin/kubectl -n {NAMESPACE} get secret {AIRFLOW_NAME} "
