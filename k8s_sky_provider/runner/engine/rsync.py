@@ -1,12 +1,17 @@
 """What SkyPilot's rsync may be given, and what it may leave here: it writes paths and names into a shell's line.
 
 Machines have a say in those: where their home is, who their user is, what a link is called, where a log lies.
+
+Before each copy to or from a pod SkyPilot makes a script of its own package executable, which fails on the read-only
+file system of our pods. The image has the script so already, and the line is left out.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import re
+import shlex
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +59,7 @@ def _checked(rsync: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(rsync)
     def checked(machine: Any, source: str, target: str, *, up: bool, **options: Any) -> None:
+        _leave_out_chmod(options)
         # As SkyPilot does it; what is resolved now leads nowhere else when it is used.
         if up:
             source = str(Path(source).expanduser().resolve())
@@ -82,6 +88,14 @@ def _checked(rsync: Callable[..., None]) -> Callable[..., None]:
             _tidy(source, target, goal)
 
     return checked
+
+
+def _leave_out_chmod(options: dict[str, Any]) -> None:
+    """Change the line that ``KubernetesCommandRunner.rsync`` is about to run, unless it has something to do."""
+    script, line = options.get("rsh_option") or "", options.get("prefix_command") or ""
+    chmod = f"chmod +x {script} && "
+    if line.startswith(chmod) and os.access(shlex.split(script)[0], os.X_OK):
+        options["prefix_command"] = line.removeprefix(chmod)
 
 
 def _tidy(source: str, target: str, goal: Path) -> None:

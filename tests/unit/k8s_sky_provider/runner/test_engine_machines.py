@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,6 +132,55 @@ class TestPatterns:
         with pytest.raises(ActionFailedError, match=r"another rsync: .*_rsync.*images/skypilot") as caught:
             modules.rsync.protect()
         assert caught.value.exit_code is ExitCode.DEPLOYMENT_WRONG
+
+
+class TestChmod:
+    """SkyPilot's chmod of its own script, which a read-only file system refuses."""
+
+    @pytest.fixture
+    def run(self, modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+        """Return what calls SkyPilot's rsync with more options, and returns those that it gets."""
+
+        class Runner:
+            def _rsync(self, source: str, target: str, *, up: bool, **options: Any) -> None:
+                got.update(options)
+
+        got: dict[str, Any] = {}
+        monkeypatch.setattr(modules.rsync, "command_runner", SimpleNamespace(CommandRunner=Runner))
+        monkeypatch.setattr(modules.rsync, "_ANSWERS", ())
+        modules.rsync.protect()
+
+        def run(**options: Any) -> dict[str, Any]:
+            Runner()._rsync("/s", "/t", up=True, **options)
+            return got
+
+        return run
+
+    @pytest.fixture
+    def script(self, tmp_path: Path) -> str:
+        script = tmp_path / "sky pilot" / "rsync_helper.sh"
+        script.parent.mkdir()
+        script.touch(0o755)
+        return shlex.quote(str(script))
+
+    @pytest.mark.parametrize("rest", ["", "SKYPILOT_K8S_EXEC_CONTAINER=ray-node "])
+    def test_is_left_out_where_there_is_nothing_to_do(
+        self, run: Callable[..., dict[str, Any]], script: str, rest: str
+    ) -> None:
+        got = run(rsh_option=script, prefix_command=f"chmod +x {script} && {rest}", max_retry=3)
+        assert got == {"rsh_option": script, "prefix_command": rest, "max_retry": 3}
+
+    def test_is_run_where_there_is(self, run: Callable[..., dict[str, Any]], script: str) -> None:
+        Path(shlex.split(script)[0]).chmod(0o644)
+        # Root may read and write all files, but run none that nobody may run.
+        assert run(rsh_option=script, prefix_command=f"chmod +x {script} && ")["prefix_command"].startswith("chmod")
+
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {"rsh_option": "ssh -T", "prefix_command": None}, {"rsh_option": "a", "prefix_command": "chmod +x b && "}],
+    )
+    def test_another_line_stays(self, run: Callable[..., dict[str, Any]], options: dict[str, Any]) -> None:
+        assert run(**options) == options
 
 
 class TestRsync:
