@@ -39,6 +39,9 @@ LOG_PACE = "K8S_SKY_LOG_BYTES_PER_SECOND"
 DEFERRED_LOG_PACE = 64 * 1024
 """The same while a triggerer reads: Airflow's takes 4 KiB from all of its triggers, then looks into its database."""
 
+POD_DIRECTORIES = "K8S_SKY_POD_DIRECTORIES"
+"""Environment variable of the pod: where something is mounted that is gone with it, as PATH has directories."""
+
 REQUEST_LIMIT = 120_000
 """Bytes: Linux refuses a single argument of 128 KiB or more."""
 

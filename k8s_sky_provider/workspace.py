@@ -35,7 +35,9 @@ STATE_DIRECTORIES = {
 POD_LOCAL_DIRECTORIES = {"sky-api-server": HOME / ".sky" / "api_server"}
 """Volume name -> a place that pods must not share: SkyPilot wipes it whenever an API server starts."""
 
-RUNNER_USER_ID = 1000
+SCRATCH_DIRECTORIES = {"sky-home": HOME, "sky-tmp": PurePosixPath("/tmp")}  # noqa: S108  # the pod's own
+"""Volume name -> a place that programs write to, and that is gone with the pod."""
+
 RESOURCES = frozenset(
     {
         *("infra", "accelerators", "cpus", "memory", "instance_type", "use_spot"),
@@ -364,11 +366,7 @@ class Workspace:
     @property
     def volume_mounts(self) -> list[k8s.V1VolumeMount]:
         """Where the container sees :attr:`volumes`."""
-        mounts = [
-            k8s.V1VolumeMount(name=STATE_VOLUME, mount_path=str(path), sub_path=sub_path)
-            for sub_path, path in STATE_DIRECTORIES.items()
-            if self.volume_claim
-        ]
+        mounts = _state_mounts() if self.volume_claim else []
         mounts.extend(
             k8s.V1VolumeMount(name=name, mount_path=str(path)) for name, path in POD_LOCAL_DIRECTORIES.items()
         )
@@ -382,6 +380,22 @@ class Workspace:
             _, directory, _ = self.state_secret
             mounts.append(k8s.V1VolumeMount(name=PurePosixPath(directory).name, mount_path=directory, read_only=True))
         return mounts
+
+    @property
+    def scratch_volumes(self) -> list[k8s.V1Volume]:
+        """The volumes of a pod that cannot write to the image's file system: they are gone with it."""
+        names = [*SCRATCH_DIRECTORIES, *([] if self.volume_claim else [STATE_VOLUME])]
+        return [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in names]
+
+    @property
+    def scratch_mounts(self) -> list[k8s.V1VolumeMount]:
+        """Where the container sees :attr:`scratch_volumes`: where nothing of :attr:`volume_mounts` is."""
+        mounts = [k8s.V1VolumeMount(name=name, mount_path=str(path)) for name, path in SCRATCH_DIRECTORIES.items()]
+        if not self.volume_claim:
+            # Above a mount of something else, the container runtime would make these directories itself, as root.
+            mounts.extend(_state_mounts())
+        taken = {mount.mount_path for mount in self.volume_mounts}
+        return [mount for mount in mounts if mount.mount_path not in taken]
 
     @property
     def expected_mounts(self) -> dict[str, str]:
@@ -437,17 +451,12 @@ class Workspace:
         """What one SkyPilot process asks for: it has peaks of 250 MB."""
         return k8s.V1ResourceRequirements(requests={"cpu": "100m", "memory": "512Mi"})
 
-    @property
-    def security_context(self) -> k8s.V1PodSecurityContext:
-        """The unprivileged user of the image, which also gets to write to the volume."""
-        return k8s.V1PodSecurityContext(
-            run_as_user=RUNNER_USER_ID,
-            run_as_group=RUNNER_USER_ID,
-            run_as_non_root=True,
-            fs_group=RUNNER_USER_ID,
-            # Changing every file's mode at each start would make ssh refuse its keys.
-            fs_group_change_policy="OnRootMismatch",
-        )
+
+def _state_mounts() -> list[k8s.V1VolumeMount]:
+    return [
+        k8s.V1VolumeMount(name=STATE_VOLUME, mount_path=str(path), sub_path=sub_path)
+        for sub_path, path in STATE_DIRECTORIES.items()
+    ]
 
 
 def _option(name: str) -> str | None:

@@ -11,6 +11,7 @@ from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 
 from k8s_sky_provider.exceptions import SkyDeploymentError
+from k8s_sky_provider.pod_security import SecurityContexts
 from k8s_sky_provider.provider_info import get_provider_info
 from k8s_sky_provider.workspace import ConnectionSettings, Workspace
 
@@ -141,6 +142,7 @@ def _check_kubernetes(workspace: Workspace, namespace: str, client: CoreV1Api) -
             namespace,
         )
     metadata = k8s.V1ObjectMeta(name="skypilot-connection-test", namespace=namespace)
+    contexts = SecurityContexts.resolve()
     pod = k8s.V1Pod(
         api_version="v1",
         kind="Pod",
@@ -151,13 +153,14 @@ def _check_kubernetes(workspace: Workspace, namespace: str, client: CoreV1Api) -
                     name="base",
                     image=workspace.image,
                     env=workspace.env,
-                    volume_mounts=workspace.volume_mounts,
+                    volume_mounts=[*workspace.volume_mounts, *workspace.scratch_mounts],
                     resources=workspace.container_resources,
+                    security_context=contexts.container,
                 )
             ],
-            volumes=workspace.volumes,
+            volumes=[*workspace.volumes, *workspace.scratch_volumes],
             service_account_name=workspace.service_account_name,
-            security_context=workspace.security_context,
+            security_context=contexts.pod,
         ),
     )
     missing = f"namespace {namespace!r} or something that the pod names does not exist"

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Never
 
+import yaml
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
@@ -52,9 +53,11 @@ from k8s_sky_provider.operators.arguments import (
 )
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
 from k8s_sky_provider.pod_logs import OncePodManager, read_up_to
+from k8s_sky_provider.pod_security import SecurityContexts, Source
 from k8s_sky_provider.protocol import (
     DEFERRED_LOG_PACE,
     LOG_PACE,
+    POD_DIRECTORIES,
     ExitCode,
     OnCancel,
     Owner,
@@ -90,7 +93,8 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     Not used directly: each action has a class of its own. Every parameter of
     :class:`~airflow.providers.cncf.kubernetes.operators.pod.KubernetesPodOperator` can be given too;
-    volumes, mounts and environment that a pod template or an argument already has are left as they are.
+    volumes, mounts and environment that a pod template or an argument already has are left as they are. Security
+    contexts, of a pod template too, are laid over ours field by field (docs/operators.md#what-a-pod-may-do).
 
     The operator returns what the next task wants (see each class) and pushes the whole
     :class:`~k8s_sky_provider.protocol.SkyResult` under the XCom key ``result``, of a failed task too.
@@ -199,6 +203,7 @@ class SkyBaseOperator(KubernetesPodOperator):
             value = kwargs.get(name, getattr(self, name, None))
             if not (value is None or isinstance(value, bool) or value is _FLAGS_OF_THE_POD[name]):
                 raise SkyRequestError(f"{name}: {value!r} must be True or False; it is not templated")
+        Source.in_arguments(self.security_context, self.container_security_context).read()
         if credentials is not None:
             for entry in credentials:
                 Credential.parse(entry)
@@ -328,27 +333,44 @@ class SkyBaseOperator(KubernetesPodOperator):
         )
         if not self.image_pull_secrets:
             self.image_pull_secrets = [k8s.V1LocalObjectReference(name=name) for name in workspace.image_pull_secrets]
-        if not self.security_context and not (template.spec and template.spec.security_context):
-            self.security_context = workspace.security_context
         if self.container_resources is None and not (base and base.resources):
             self.container_resources = workspace.container_resources
         self.labels = {**self.labels, DEPLOYMENT_LABEL: workspace.deployment}
         self.cmds = self.cmds or RUNNER_COMMAND
         self.arguments = [self._build_request(context).to_argument()]
-        template_spec = template.spec or k8s.V1PodSpec(containers=[])
-        self.volumes = _join(self.volumes, workspace.volumes, template_spec.volumes, "name")
-        self.volume_mounts = _join(
-            self.volume_mounts, workspace.volume_mounts, base and base.volume_mounts, "mount_path"
-        )
+        contexts = self._security_contexts()
+        local = self._add_volumes(workspace, template, with_scratch=contexts.has_read_only_root)
         if isinstance(self.env_vars, dict):
             self.env_vars = [k8s.V1EnvVar(name=name, value=value) for name, value in self.env_vars.items()]
         pace = [k8s.V1EnvVar(name=LOG_PACE, value=str(DEFERRED_LOG_PACE))] if self.deferrable else []
-        self.env_vars = _join(self.env_vars, [*workspace.env, *pace], base and base.env, "name")
+        self.env_vars = _join(self.env_vars, [*workspace.env, *local, *pace], base and base.env, "name")
         self.env_from = [*self.env_from, *(source for source in workspace.env_from if source not in self.env_from)]
+        given = self.security_context, self.container_security_context
+        self.security_context, self.container_security_context = contexts.pod, contexts.container
         pod = super().build_pod_request_obj(context, **kwargs)
+        # A model cannot tell what is taken away: who builds once more begins with what was given.
+        self.security_context, self.container_security_context = given
         connections = [read_connection(credential) for credential in workspace.connections]
         self._connection_files = mount_connections(pod, self.base_container_name, connections)
         return pod
+
+    def _add_volumes(self, workspace: Workspace, template: k8s.V1Pod, *, with_scratch: bool) -> list[k8s.V1EnvVar]:
+        """Add the workspace's volumes and mounts; return the environment that says which are gone with the pod."""
+        base = _first_container(template)
+        scratch_volumes = workspace.scratch_volumes if with_scratch else []
+        scratch_mounts = workspace.scratch_mounts if with_scratch else []
+        self.volumes = _join(
+            self.volumes, [*workspace.volumes, *scratch_volumes], template.spec and template.spec.volumes, "name"
+        )
+        self.volume_mounts = _join(
+            self.volume_mounts,
+            [*workspace.volume_mounts, *scratch_mounts],
+            base and base.volume_mounts,
+            "mount_path",
+        )
+        ours = {volume.name for volume in scratch_volumes if volume in self.volumes}
+        paths = [mount.mount_path for mount in scratch_mounts if mount in self.volume_mounts and mount.name in ours]
+        return [k8s.V1EnvVar(name=POD_DIRECTORIES, value=":".join(paths))] if paths else []
 
     def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
         """Create the pod or find the one that this task instance already has.
@@ -568,6 +590,23 @@ class SkyBaseOperator(KubernetesPodOperator):
                         "create it, or name another one as volume_claim"
                     ) from error
                 self.log.debug("No right to look for PersistentVolumeClaim %s: %s", claim, error.reason)
+
+    def _security_contexts(self) -> SecurityContexts:
+        """Return the pod's security contexts: the arguments over the full pod spec over the pod template over ours."""
+        template = "pod_template_file" if self.pod_template_file else "pod_template_dict"
+        full = PodGenerator.serialize_pod(self.full_pod_spec) if self.full_pod_spec else {}
+        return SecurityContexts.resolve(
+            Source.in_manifest(template, self._template_as_written()),
+            Source.in_manifest("full_pod_spec", full),
+            Source.in_arguments(self.security_context, self.container_security_context),
+        )
+
+    def _template_as_written(self) -> dict[str, Any]:
+        """Return the pod template with its nulls, which a model does not keep."""
+        if not self.pod_template_file:
+            return self.pod_template_dict or {}
+        file = Path(self.pod_template_file)
+        return yaml.safe_load(file.read_text()) or {} if file.exists() else {}
 
     def _template_pod(self) -> k8s.V1Pod:
         if self.pod_template_file:

@@ -11,7 +11,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k8s_sky_provider.protocol import SECRETS_DIRECTORY, ExitCode, Owner
+from k8s_sky_provider.protocol import POD_DIRECTORIES, SECRETS_DIRECTORY, ExitCode, Owner
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -114,12 +114,12 @@ def is_for_files(path: Path, home: Path, mount_table: Path = Path("/proc/self/mo
         return True
     # Mounts of keys are told by what the kubelet puts there: of a ConfigMap, on the node's disk, by nothing else.
     is_of_keys = _NO_VOLUMES.fullmatch(kind) or (mount_point / "..data").is_symlink()
-    return mount_point != Path("/") and not is_of_keys
+    return not _is_gone_with_the_pod(mount_point) and not is_of_keys
 
 
 def outlives_the_pod(path: Path, home: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> bool:
     """Tell whether a path is one for files, on the volume or on another that is mounted into the pod."""
-    is_mounted = mount_point_of(path, mount_table) != Path("/")
+    is_mounted = not _is_gone_with_the_pod(mount_point_of(path, mount_table))
     return is_for_files(path, home, mount_table) and (is_mounted or has_volume(home, mount_table))
 
 
@@ -131,7 +131,11 @@ def _kept(whole: Path, home: Path) -> Path | None:
 def has_volume(home: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> bool:
     """Tell whether the pod has the volume, which it need not have where the state is elsewhere."""
     is_elsewhere = any(variable in os.environ for variable in STATE_ELSEWHERE)
-    return not is_elsewhere or mount_point_of(home / "sky_workdir", mount_table) != Path("/")
+    return not is_elsewhere or not _is_gone_with_the_pod(mount_point_of(home / "sky_workdir", mount_table))
+
+
+def _is_gone_with_the_pod(mount_point: Path) -> bool:
+    return str(mount_point) in {"/", *os.environ.get(POD_DIRECTORIES, "").split(os.pathsep)}
 
 
 def file_system_of(path: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> str:

@@ -190,15 +190,29 @@ def test_the_environment_shares_one_skypilot_user_and_starts_no_api_server() -> 
     assert "SKYPILOT_GLOBAL_CONFIG" not in {entry.name for entry in without.env}
 
 
-def test_the_pod_runs_as_the_images_user_who_owns_the_volume() -> None:
-    context = Workspace.resolve(image="image", volume_claim="claim").security_context
-    assert as_yaml(context) == {
-        "runAsUser": 1000,
-        "runAsGroup": 1000,
-        "runAsNonRoot": True,
-        "fsGroup": 1000,
-        "fsGroupChangePolicy": "OnRootMismatch",
-    }
+def test_what_is_gone_with_the_pod_is_on_volumes_of_its_own() -> None:
+    with_claim = Workspace.resolve(image="image", volume_claim="claim")
+    assert as_yaml(with_claim.scratch_volumes) == [
+        {"name": "sky-home", "emptyDir": {}},
+        {"name": "sky-tmp", "emptyDir": {}},
+    ]
+    assert as_yaml(with_claim.scratch_mounts) == [
+        {"name": "sky-home", "mountPath": "/home/sky"},
+        {"name": "sky-tmp", "mountPath": "/tmp"},  # noqa: S108  # the pod's
+    ]
+    values = {"image": "image", "state_mode": "database", "database_secret": "db/uri"}
+    without = Workspace.resolve(connection=ConnectionSettings(conn_id="team_a", values=values))
+    assert as_yaml(without.scratch_volumes)[2:] == [{"name": "sky-state", "emptyDir": {}}]
+    # Where the claim would be.
+    assert as_yaml(without.scratch_mounts)[2:] == as_yaml(with_claim.volume_mounts)[:4]
+
+
+def test_nothing_is_mounted_over_a_secret() -> None:
+    values = {"image": "image", "state_mode": "database", "database_secret": "db/uri"}
+    settings = ConnectionSettings(conn_id="team_a", values={**values, "credentials": [{"secret": "a", "path": ".ssh"}]})
+    workspace = Workspace.resolve(connection=settings)
+    paths = [mount.mount_path for mount in [*workspace.volume_mounts, *workspace.scratch_mounts]]
+    assert paths.count("/home/sky/.ssh") == 1
 
 
 def connection(**values: Any) -> ConnectionSettings:

@@ -11,9 +11,12 @@ import pytest
 
 from k8s_sky_provider.exceptions import SkyDeploymentError
 from k8s_sky_provider.hooks.skypilot import SkyPilotHook
+from k8s_sky_provider.operators import SkyBashOperator
 from k8s_sky_provider.provider_info import get_provider_info
 from unit.k8s_sky_provider.connections import set_connection
 from unit.k8s_sky_provider.fake_kubernetes import api_error
+from unit.k8s_sky_provider.operators.running import context_of, make_dag
+from unit.k8s_sky_provider.pod_security_standard import violations
 
 if TYPE_CHECKING:
     from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
@@ -127,6 +130,20 @@ class TestButton:
         assert self.press(monkeypatch, credentials='[{"connection": "aws_default"}]') == expected
         assert not kubernetes.created
         assert not kubernetes.secrets
+
+    def test_the_pod_that_it_asks_about_is_as_restricted_as_a_tasks(
+        self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+        monkeypatch.setattr(kubernetes, "create_namespaced_pod", lambda body, **_: asked.append(body))
+        self.press(monkeypatch)
+        operator = SkyBashOperator(task_id="task", bash_command="true", dag=make_dag(), skypilot_conn_id="tested")
+        task = kubernetes.api_client.sanitize_for_serialization(operator.build_pod_request_obj(context_of(operator)))
+        assert violations(asked[0]) == []
+        for field in ("securityContext", "volumes"):
+            assert asked[0]["spec"][field] == task["spec"][field]
+        for field in ("securityContext", "volumeMounts"):
+            assert asked[0]["spec"]["containers"][0][field] == task["spec"]["containers"][0][field]
 
     def test_a_database_needs_no_volume(self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
         database = {"volume_claim": None, "state_mode": "database", "database_secret": "db/uri"}

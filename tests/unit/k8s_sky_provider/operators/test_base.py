@@ -148,11 +148,9 @@ class TestPod:
         assert kubernetes.request.allow_network_file_system
         assert list(kubernetes.request.expected_mounts) == ["/etc/k8s-sky/config/config.yaml"]
 
-    def test_it_has_the_volume_the_user_and_the_resources_of_the_workspace(self, kubernetes: FakeKubernetes) -> None:
+    def test_it_has_the_volumes_and_the_resources_of_the_workspace(self, kubernetes: FakeKubernetes) -> None:
         pod = pod_of(make_launch(), kubernetes)
-        assert [volume.name for volume in pod.spec.volumes] == ["sky-state", "sky-api-server"]
-        assert pod.spec.security_context.run_as_user == 1000
-        assert pod.spec.security_context.fs_group == 1000
+        assert [volume.name for volume in pod.spec.volumes] == ["sky-state", "sky-api-server", "sky-home", "sky-tmp"]
         assert pod.spec.containers[0].resources.requests["memory"] == "512Mi"
         assert {entry.name for entry in pod.spec.containers[0].env} >= {"HOME", "SKYPILOT_USER_ID"}
 
@@ -181,7 +179,6 @@ class TestPod:
             ({"active_deadline_seconds": 60}, {"activeDeadlineSeconds": 60}),
             ({"termination_grace_period": 30}, {"terminationGracePeriodSeconds": 30}),
             ({"hostname": "here"}, {"hostname": "here"}),
-            ({"security_context": {"runAsUser": 7}}, {"securityContext": {"runAsUser": 7}}),
             (
                 {"image_pull_secrets": [k8s.V1LocalObjectReference(name="mine")]},
                 {"imagePullSecrets": [{"name": "mine"}]},
@@ -207,10 +204,6 @@ class TestPod:
             (
                 {"container_resources": k8s.V1ResourceRequirements(limits={"cpu": "2"})},
                 {"resources": {"limits": {"cpu": "2"}}},
-            ),
-            (
-                {"container_security_context": {"readOnlyRootFilesystem": True}},
-                {"securityContext": {"readOnlyRootFilesystem": True}},
             ),
             ({"cmds": ["env"]}, {"command": ["env"]}),
             ({"env_from": [k8s.V1EnvFromSource(prefix="P_")]}, {"envFrom": [{"prefix": "P_"}]}),
@@ -238,7 +231,7 @@ class TestPod:
         )
         container = pod.spec.containers[0]
         env = {entry.name: entry for entry in container.env}
-        assert {volume.name for volume in pod.spec.volumes} == {"cache", "sky-state", "sky-api-server"}
+        assert {volume.name for volume in pod.spec.volumes} >= {"cache", "sky-state", "sky-api-server"}
         assert "/cache" in {mount.mount_path for mount in container.volume_mounts}
         assert env["PROXY"].value == "http://Zoë"
         assert env["HOME"].value == "/home/sky"
@@ -264,7 +257,6 @@ TEMPLATE: dict[str, Any] = {
     "metadata": {"name": "template", "namespace": "from-template", "labels": {"from": "template"}},
     "spec": {
         "serviceAccountName": "from-template",
-        "securityContext": {"runAsUser": 5},
         "volumes": [{"name": "sky-state", "emptyDir": {}}, {"name": "cache", "emptyDir": {}}],
         "containers": [
             {
@@ -322,8 +314,6 @@ class TestTemplate:
         assert pod.metadata.labels["from"] == "template"
         assert pod.spec.service_account_name == "from-template"
         assert pod.spec.containers[0].image == "template:1"
-        assert pod.spec.security_context.run_as_user == 5
-        assert pod.spec.security_context.fs_group is None
         assert pod.spec.containers[0].resources.requests == {"memory": "1Gi"}
 
     def test_an_argument_beats_the_template(self, kubernetes: FakeKubernetes) -> None:
@@ -855,6 +845,7 @@ class TestSecrets:
         assert container["envFrom"] == [{"secretRef": {"name": "tokens", "optional": True}}]
         assert {entry["name"] for entry in container["env"]} == {
             "HOME",
+            "K8S_SKY_POD_DIRECTORIES",
             "NO_COLOR",
             "PYTHONUNBUFFERED",
             "SKYPILOT_DISABLE_LOCAL_API_SERVER",

@@ -173,6 +173,49 @@ class TestForFiles:
         assert state.is_for_files(home / "else", home, table)
 
 
+class TestPodDirectories:
+    """What is mounted and gone with the pod is like the image's file system, which it stands in for."""
+
+    @pytest.fixture
+    def mounts(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Path]:
+        """Return the mounts of a pod without a volume, but with one of the user's, by name."""
+        mounts = {name: home / name for name in ("sky_workdir", "sky_logs", ".sky", ".ssh")}
+        mounts |= {"home": home, "tmp": home.parent / "tmp", "mine": home / "sky_workdir" / "mine"}
+        monkeypatch.setenv("K8S_SKY_POD_DIRECTORIES", ":".join(str(mounts[name]) for name in mounts if name != "mine"))
+        monkeypatch.setenv("SKYPILOT_DB_CONNECTION_URI", "postgresql://db/sky")
+        return mounts
+
+    def table(self, home: Path, mounts: Mapping[str, Path]) -> Path:
+        table = home.parent / "mountinfo"
+        table.write_text("\n".join([OVERLAY, *(mount(str(place), "ext4") for place in mounts.values())]) + "\n")
+        return table
+
+    @pytest.mark.parametrize("path", ["x", ".netrc", ".config/gcloud/credentials.db", "../tmp/credentials-1/x"])
+    def test_the_home_and_tmp_are_not_for_files(self, path: str, home: Path, mounts: Mapping[str, Path]) -> None:
+        """The runner has copies of credentials in /tmp."""
+        assert not state.is_for_files(home / path, home, self.table(home, mounts))
+        assert not state.outlives_the_pod(home / path, home, self.table(home, mounts))
+
+    @pytest.mark.parametrize("path", ["sky_workdir/x", "sky_logs/x"])
+    def test_the_directories_for_files_are_and_do_not_outlive_it(
+        self, path: str, home: Path, mounts: Mapping[str, Path]
+    ) -> None:
+        assert state.is_for_files(home / path, home, self.table(home, mounts))
+        assert not state.outlives_the_pod(home / path, home, self.table(home, mounts))
+
+    def test_what_else_is_mounted_does(self, home: Path, mounts: Mapping[str, Path]) -> None:
+        assert state.outlives_the_pod(mounts["mine"] / "x", home, self.table(home, mounts))
+
+    def test_a_pod_without_a_volume_has_none(self, home: Path, mounts: Mapping[str, Path]) -> None:
+        assert not state.has_volume(home, self.table(home, mounts))
+
+    def test_a_volume_mounted_by_the_user_is_one(
+        self, home: Path, mounts: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("K8S_SKY_POD_DIRECTORIES", f"{home}:{mounts['tmp']}")
+        assert state.has_volume(home, self.table(home, mounts))
+
+
 class TestWritable:
     """The runner's user can write to SkyPilot's directories."""
 
