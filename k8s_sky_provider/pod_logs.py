@@ -319,9 +319,10 @@ class OncePodManager(PodManager):
         return super().create_pod(pod)
 
     def run_pod_async(self, pod: k8s.V1Pod, **kwargs: Any) -> k8s.V1Pod:
-        """Make one attempt to create a pod."""
+        """Make one attempt to create a pod; KubernetesPodOperator's own logs whatever fails, with the whole pod."""
+        body = self._client.api_client.sanitize_for_serialization(pod)
         try:
-            return super().run_pod_async(pod, **kwargs)
+            return self._client.create_namespaced_pod(body=body, namespace=pod.metadata.namespace, **kwargs)
         except ApiException as error:
             if error.status != 409:
                 raise

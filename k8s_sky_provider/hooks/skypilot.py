@@ -13,6 +13,7 @@ from kubernetes.client.exceptions import ApiException
 from k8s_sky_provider.exceptions import SkyDeploymentError
 from k8s_sky_provider.pod_security import SecurityContexts
 from k8s_sky_provider.provider_info import get_provider_info
+from k8s_sky_provider.refusals import api_message, explained
 from k8s_sky_provider.workspace import ConnectionSettings, Workspace
 
 if TYPE_CHECKING:
@@ -186,12 +187,4 @@ def _ask(right: str, missing: str, call: Any, *arguments: Any, **options: Any) -
                 f"Airflow's API server may not {right}: {message}. Bind its ServiceAccount to the chart's launcher "
                 "role (airflowServiceAccounts in its values); tasks need that right on their own ServiceAccount"
             ) from error
-        raise SkyDeploymentError(f"Kubernetes would refuse the pod: {message}") from error
-
-
-def api_message(error: ApiException) -> str:
-    """Return what the Kubernetes API says in its body, which is more than the HTTP reason."""
-    try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)
+        raise SkyDeploymentError(f"Kubernetes would refuse the pod: {explained(error)}") from error

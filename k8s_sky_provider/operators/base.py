@@ -39,7 +39,7 @@ from k8s_sky_provider.exceptions import (
     SkyTransientError,
     error_for,
 )
-from k8s_sky_provider.hooks.skypilot import SkyPilotHook, api_message
+from k8s_sky_provider.hooks.skypilot import SkyPilotHook
 from k8s_sky_provider.kubernetes_api import make_patient
 from k8s_sky_provider.links.skypilot import LINKS_KEY, SkyPilotDashboardLink, links_of
 from k8s_sky_provider.operators.arguments import (
@@ -65,6 +65,7 @@ from k8s_sky_provider.protocol import (
     SkyRequest,
     SkyResult,
 )
+from k8s_sky_provider.refusals import REFUSED, api_message, refused
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Credential, Workspace
 
@@ -382,18 +383,14 @@ class SkyBaseOperator(KubernetesPodOperator):
         try:
             pod = super().get_or_create_pod(pod_request_obj, context)
         except ApiException as error:
-            message = api_message(error)
-            if "exceeded quota" in message:
-                raise SkyTransientError(f"Kubernetes has no room for the pod now: {message}") from error
             if error.status == 409:
                 raise SkyTransientError(
-                    f"Kubernetes did not create the pod: {message}. If it is another task's pod that has the name, "
-                    "leave out random_name_suffix=False"
-                ) from error
-            if error.status in {400, 403, 404, 422}:
-                raise SkyDeploymentError(
-                    f"Kubernetes refuses the pod in namespace {pod_request_obj.metadata.namespace!r}: {message}"
-                ) from error
+                    f"Kubernetes did not create the pod: {api_message(error)}. If it is another task's pod that has "
+                    "the name, leave out random_name_suffix=False"
+                ) from None
+            if error.status in REFUSED:
+                # From None, or Airflow would log what ApiException says of it as well.
+                raise refused(error, f"the pod in namespace {pod_request_obj.metadata.namespace!r}") from None
             raise
         if self._connection_files:
             create_for_pod(self.client, pod, self._connection_files, is_new=pod is pod_request_obj)

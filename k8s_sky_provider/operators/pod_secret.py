@@ -10,8 +10,8 @@ from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 
 from k8s_sky_provider.exceptions import SkyDeploymentError, SkyTransientError
-from k8s_sky_provider.hooks.skypilot import api_message
 from k8s_sky_provider.protocol import SECRETS_DIRECTORY
+from k8s_sky_provider.refusals import REFUSED, api_message, refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,12 +103,15 @@ def create_for_pod(client: CoreV1Api, pod: k8s.V1Pod, data: dict[str, str], *, i
         if is_new:
             _delete(client, name, namespace)
         message = api_message(error)
-        if error.status == 403:
+        if error.status == 403 and "forbidden: User" in message:
             raise SkyDeploymentError(
                 f"Airflow may not create the Secret for the credentials' connections: {message}. Grant the worker's "
                 f"ServiceAccount the right to create secrets in namespace {namespace!r} (connectionCredentials.enabled "
                 "in the chart), or use Secrets as credentials (docs/credentials.md)"
-            ) from error
+            ) from None
+        # Not found is the pod, deleted meanwhile.
+        if error.status in REFUSED - {404}:
+            raise refused(error, f"the Secret for the credentials' connections in namespace {namespace!r}") from None
         raise SkyTransientError(
             f"The Secret for the credentials' connections could not be created: {message}"
         ) from error

@@ -187,6 +187,7 @@ class TestButton:
         ok, text = self.press(monkeypatch)
         assert not ok
         assert text.startswith("Kubernetes would refuse the pod: ")
+        assert "docs/operators.md#what-a-pod-may-do" in text
 
     @pytest.mark.parametrize(
         ("what", "right"),
