@@ -17,6 +17,7 @@ SHIPPER = k8s.V1Container(
     name="shipper",
     image=os.environ.get("AIRFLOW__SKYPILOT__IMAGE"),
     command=["sh", "-c", "echo shipping; exec tini -- sleep 3600"],
+    # Of a container that is added, nobody but its author says what it may do.
     security_context=k8s.V1SecurityContext(
         allow_privilege_escalation=False, capabilities=k8s.V1Capabilities(drop=["ALL"])
     ),
