@@ -247,6 +247,20 @@ class LocalAirflow:
         """Return the pods of Airflow, of the operators and of SkyPilot's clusters."""
         return [pod for kubectl in (self.kubectl, Kubectl(CLUSTERS_NAMESPACE)) for pod in kubectl.get("pods")["items"]]
 
+    def refusals(self, seconds: int) -> list[str]:
+        """Return why Kubernetes refused pods in which tasks were to begin, by the scheduler's log."""
+        log = self.kubectl("logs", f"deployment/{AIRFLOW_NAME}", "-c", "scheduler", f"--since={seconds}s")
+        return refusals_in(log)
+
+
+def refusals_in(log: str) -> list[str]:
+    """Return what answers of Kubernetes in a log say, each once."""
+    messages = []
+    for body in re.findall(r"HTTP response body: (\{.*\})", log):
+        with contextlib.suppress(ValueError, KeyError):
+            messages.append(str(json.loads(body)["message"]))
+    return list(dict.fromkeys(messages))
+
 
 def _log_lines(content: Any) -> Iterator[str]:
     for entry in content if isinstance(content, list) else [content]:

@@ -58,6 +58,9 @@ class Airflow(Protocol):
     def pods(self) -> list[dict[str, Any]]:
         """Return the pods of Airflow, of the operators and of SkyPilot's clusters."""
 
+    def refusals(self, seconds: int) -> list[str]:
+        """Return why Kubernetes refused pods in which tasks were to begin, in the last so many seconds."""
+
 
 def main(
     connect: Callable[[], AbstractContextManager[Airflow]] = LocalAirflow, *, seconds: float = SECONDS, pause: float = 1
@@ -160,12 +163,14 @@ class Demo:
         print(f"\n{WAY_OUT}")
 
     def explain_failure(self, task: Mapping[str, Any]) -> None:
-        """Print the end of a failed task's log."""
+        """Print the end of a failed task's log, or why it has none."""
+        if task["start_date"] is None:
+            print(f"{task['task_id']} failed before it began, so it has no log.")
+            for refusal in self.airflow.refusals(int(self.age) + 1):
+                print(f"  Kubernetes refused a pod: {refusal}")
+            return
         lines = self.log(task).splitlines()
-        if lines:
-            print_log(f"{task['task_id']} failed; the end of its log", "\n".join(lines[-LINES_OF_A_LOG:]))
-        else:
-            print(f"{task['task_id']} failed and has no log: it never began. The scheduler's log says why.")
+        print_log(f"{task['task_id']} failed; the end of its log", "\n".join(lines[-LINES_OF_A_LOG:]))
 
 
 def print_log(title: str, text: str) -> None:

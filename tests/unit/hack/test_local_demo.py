@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import local_airflow
 import pytest
-from local_airflow import LocalAirflow
+from local_airflow import LocalAirflow, refusals_in
 from local_demo import DAG_ID, LINES_OF_A_LOG, WAY_OUT, main, why_pending
 
 if TYPE_CHECKING:
@@ -27,9 +27,11 @@ class FakeAirflow:
 
     :param looks: the states of the tasks at each look; the last one stays
     :param ends: the state of the run at the last look
-    :param logs: of tasks; one that never began has none
+    :param logs: of tasks
     :param waiting: the pods that there are
     :param trouble: what a look, or the start of the run, ends with
+    :param began: when tasks began, where that is not some time
+    :param refused: why Kubernetes refused pods in which tasks were to begin
     """
 
     looks: list[dict[str, str | None]] = dataclasses.field(default_factory=list)
@@ -37,6 +39,8 @@ class FakeAirflow:
     logs: dict[str, str] = dataclasses.field(default_factory=dict)
     waiting: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     trouble: dict[str, BaseException] = dataclasses.field(default_factory=dict)
+    began: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    refused: list[str] = dataclasses.field(default_factory=list)
 
     def trigger(self, dag_id: str) -> str:
         assert dag_id == DAG_ID
@@ -49,7 +53,10 @@ class FakeAirflow:
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         states = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
-        return [{"task_id": name, "state": states.get(name), "try_number": 0} for name in TASKS]
+        return [
+            {"task_id": name, "state": states.get(name), "try_number": 1, "start_date": self.began.get(name, "2026")}
+            for name in TASKS
+        ]
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> str:
         assert try_number == 1
@@ -60,6 +67,10 @@ class FakeAirflow:
 
     def pods(self) -> list[dict[str, Any]]:
         return self.waiting
+
+    def refusals(self, seconds: int) -> list[str]:
+        assert seconds > 0
+        return self.refused
 
     def _meet(self, step: str) -> None:
         if step in self.trouble:
@@ -126,11 +137,23 @@ def test_a_failed_task_is_named_with_the_end_of_its_log(
     assert text.endswith(f"{WAY_OUT}\n")
 
 
-def test_a_task_that_never_began_has_no_log(demo: Callable[[FakeAirflow], tuple[int, str]]) -> None:
-    code, text = demo(FakeAirflow([{"launch": "failed", **AFTER_LAUNCH}]))
+def test_a_task_that_never_began_has_no_log_but_a_reason(demo: Callable[[FakeAirflow], tuple[int, str]]) -> None:
+    refusal = 'pods "sky-quickstart-launch" is forbidden: violates PodSecurity "restricted:latest"'
+    looks: list[dict[str, str | None]] = [{"launch": "failed", **AFTER_LAUNCH}]
+    code, text = demo(FakeAirflow(looks, began={"launch": None}, refused=[refusal]))
     assert code == 1
-    assert "launch failed and has no log: it never began." in text
+    assert f"launch failed before it began, so it has no log.\n  Kubernetes refused a pod: {refusal}\n" in text
     assert WAY_OUT in text
+
+
+def test_the_schedulers_log_tells_what_kubernetes_refused() -> None:
+    log = """
+Pod creation failed with reason 'Forbidden'. Failing task
+HTTP response body: {"kind":"Status","message":"pods \\"a\\" is forbidden: exceeded quota","code":403}
+HTTP response body: {"kind":"Status","message":"pods \\"a\\" is forbidden: exceeded quota","code":403}
+HTTP response body: {no JSON}
+"""
+    assert refusals_in(log) == ['pods "a" is forbidden: exceeded quota']
 
 
 @pytest.mark.parametrize(
