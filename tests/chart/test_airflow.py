@@ -256,7 +256,7 @@ def test_tasks_reach_the_api_through_the_service() -> None:
 
 
 def test_ports_name_their_protocol() -> None:
-    """Kubernetes 1.20 has no default for it in server-side apply, which helm 4 uses."""
+    """Server-side apply, which helm 4 uses, knows a port by its number and its protocol."""
     objects = render(AIRFLOW)
     ports = list(objects["Service", "sky-airflow"]["spec"]["ports"])
     for container in airflow_containers(objects).values():
