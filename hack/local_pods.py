@@ -40,12 +40,14 @@ class EndedPod:
     :param exit_code: of its container, None if that never ended
     :param result: what the runner said, None if it said nothing
     :param log: all that it printed
+    :param node: where it ran, None if it was not scheduled
     :param seconds: from when the pods were made to its end
     """
 
     exit_code: int | None
     result: SkyResult | None
     log: str
+    node: str | None
     seconds: float
 
 
@@ -116,14 +118,15 @@ def _ended(pod: Mapping[str, Any], log: str, seconds: float) -> EndedPod:
         exit_code=terminated.get("exitCode"),
         result=SkyResult.from_json(message) if message and message.startswith("{") else None,
         log=log,
+        node=pod["spec"].get("nodeName"),
         seconds=seconds,
     )
 
 
 @contextlib.contextmanager
-def volume(kubectl: Kubectl, name: str) -> Iterator[str]:
+def volume(kubectl: Kubectl, name: str, access_mode: str = "ReadWriteOnce") -> Iterator[str]:
     """Make a PersistentVolumeClaim, for as long as it is used."""
-    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}
+    spec = {"accessModes": [access_mode], "resources": {"requests": {"storage": "2Gi"}}}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
     kubectl.apply(claim)
     try:

@@ -21,7 +21,7 @@ from k8s_sky_provider.operators import (
 from k8s_sky_provider.protocol import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from faults import FaultTable
     from ledger import Ledger
@@ -70,10 +70,11 @@ both_modes = pytest.mark.parametrize("state", ["on_volume", "in_database"], indi
 
 
 class Pods:
-    """Makes pods of operators with names that count up."""
+    """Makes pods of operators with names that count up, on nodes by turns if these are given."""
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
+    def __init__(self, arguments: dict[str, Any], nodes: Sequence[str] = ()) -> None:
         self.arguments = arguments
+        self.nodes = nodes
         self.made: list[dict[str, Any]] = []
         self.number = 0
 
@@ -82,7 +83,11 @@ class Pods:
             self.number += 1
             name = f"{DEPLOYMENT}-pod-{self.number}"
             made = operator(task_id=name, kubernetes_conn_id=None, **self.arguments, **arguments)
-            self.made.append(pod_of(made, name))
+            pod = pod_of(made, name)
+            if self.nodes:
+                node = self.nodes[self.number % len(self.nodes)]
+                pod["spec"]["nodeSelector"] = {"kubernetes.io/hostname": node}
+            self.made.append(pod)
 
     def take(self) -> list[dict[str, Any]]:
         """Return the pods that were added since the last time."""
@@ -128,7 +133,9 @@ def test_32_pods_at_once(
     state: dict[str, Any], request: pytest.FixtureRequest, kubectl: Kubectl, ledger: Ledger, faults: FaultTable
 ) -> None:
     mode = request.node.callspec.id
-    pods = Pods(state)
+    # A volume has one node; a database has them all.
+    nodes = [node["metadata"]["name"] for node in kubectl.get("nodes")["items"]] if mode == "database" else []
+    pods = Pods(state, nodes)
     key = f"concurrency-{mode}-{time.time():.0f}"
 
     # Nothing is there yet: tables, keys and catalogs are made by whoever comes first.
@@ -167,6 +174,8 @@ def test_32_pods_at_once(
     pods.add(SkyQueueOperator, times=3, cluster_name=FIRST)
     pods.add(SkyAutostopOperator, cluster_name=FIRST, idle_minutes=30, down=True)
     ended = run_together(kubectl, pods.take(), SECONDS)
+    places = {pod.node for pod in ended.values()}
+    assert len(places) == max(len(nodes), 1)
     lost += count_failures(ended)
     wrong += [
         row for value in values(ended, "status") for row in value if (row["name"], row["status"]) != (FIRST, "UP")
@@ -189,7 +198,7 @@ def test_32_pods_at_once(
     assert wrong == []
     faults.record(
         "32 pods at once on one state",
-        f"launches, execs on one cluster, status, downs; {mode} mode",
+        f"launches, execs on one cluster, status, downs; {mode} mode, nodes: {len(places)}",
         times=2,
         lost=lost + max(16 - ran, 0),
         doubled=max(ran - 16, 0) + ledger.count(f"{key}/launch/1") - 1,

@@ -10,7 +10,7 @@ import local_postgres
 import pytest
 from local_airflow import CLUSTERS_NAMESPACE, NAMESPACE, ROOT
 from local_postgres import NAME, pod_spec, start_for_airflow
-from pod_security import restricted_violations, writable_root
+from pod_security import violations, writable_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,8 +52,8 @@ def kubectl() -> FakeKubectl:
 
 @pytest.mark.parametrize("data", [{}, {"emptyDir": {}}])
 def test_its_pod_passes_pod_security_restricted(data: dict[str, Any]) -> None:
-    pod = pod_spec("secret", **data)
-    assert restricted_violations(pod) == []
+    pod = {"spec": pod_spec("secret", **data)}
+    assert violations(pod) == []
     assert writable_root(pod) == []
 
 

@@ -8,6 +8,7 @@ import types
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from pod_security import violations
 
 from k8s_sky_provider.exceptions import SkyDeploymentError
 from k8s_sky_provider.hooks.skypilot import SkyPilotHook
@@ -16,7 +17,6 @@ from k8s_sky_provider.provider_info import get_provider_info
 from unit.k8s_sky_provider.connections import set_connection
 from unit.k8s_sky_provider.fake_kubernetes import api_error
 from unit.k8s_sky_provider.operators.running import context_of, make_dag
-from unit.k8s_sky_provider.pod_security_standard import violations
 
 if TYPE_CHECKING:
     from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes

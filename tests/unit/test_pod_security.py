@@ -6,8 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-
-from unit.k8s_sky_provider.pod_security_standard import CHECKS, violations
+from pod_security import CHECKS, violations
 
 GOOD: dict[str, Any] = {
     "metadata": {"annotations": {}},
