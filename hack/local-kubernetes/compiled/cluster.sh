@@ -21,6 +21,7 @@ COMPILED_DIR=$HACK_DIR/compiled
 
 compiled_up() {
   require_debian
+  if [ -z "$(running_components)" ]; then rm -f "$STATE_DIR/kubernetes"; fi
   check_settings
   find_programs
   take_lock
@@ -34,6 +35,7 @@ compiled_up() {
       require_free_ports
       mkdir -p "$STATE_DIR"
       wanted_nodes >"$STATE_DIR/nodes"
+      echo "$KUBERNETES_MINOR" >"$STATE_DIR/kubernetes"
     else
       say "the cluster is not complete: starting what is missing beside $(running_components | paste -sd' ')"
     fi

@@ -56,13 +56,22 @@ components() { # components [NODE]: of the node, or of the whole cluster
   done
 }
 
+# Sets KUBERNETES_MINOR; what is not asked for is as in the cluster that runs.
 check_settings() {
   case ${K8S_SKY_NODES:-2} in
     1 | 2) ;;
     *) fail "K8S_SKY_NODES=$K8S_SKY_NODES: a local cluster has 1 or 2 nodes" ;;
   esac
-  KUBERNETES_MINOR=${K8S_SKY_KUBERNETES:-$DEFAULT_KUBERNETES}
+  local running
+  running=$(cat "$STATE_DIR/kubernetes" 2>/dev/null || true)
+  KUBERNETES_MINOR=${K8S_SKY_KUBERNETES:-${running:-$DEFAULT_KUBERNETES}}
   [ -d "$MODULES_DIR/kubernetes-$KUBERNETES_MINOR" ] ||
     fail "K8S_SKY_KUBERNETES=$KUBERNETES_MINOR is not known" \
       "it is one of: $(cd "$MODULES_DIR" && printf '%s ' kubernetes-* | sed 's/kubernetes-//g')"
+  if [ -z "$running" ]; then return 0; fi
+  [ "$KUBERNETES_MINOR" = "$running" ] || other_cluster_runs "K8S_SKY_KUBERNETES=$KUBERNETES_MINOR" "Kubernetes $running"
+  [ "${K8S_SKY_NODES:-$(nodes | wc -l)}" = "$(nodes | wc -l)" ] ||
+    other_cluster_runs "K8S_SKY_NODES=$K8S_SKY_NODES" "$(nodes | wc -l) nodes"
 }
+
+other_cluster_runs() { fail "$1, but a cluster with $2 runs" "stop it first: hack/cluster down"; }

@@ -85,10 +85,28 @@ def test_a_cluster_has_one_node_or_two(tmp_path: pathlib.Path, nodes: str) -> No
     assert f"K8S_SKY_NODES={nodes}" in result.stderr
 
 
-def test_a_cluster_that_runs_keeps_its_number_of_nodes(tmp_path: pathlib.Path) -> None:
+def settings_beside_a_cluster(tmp_path: pathlib.Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     (tmp_path / "nodes").write_text("k8s-sky-1\n")
-    result = run_functions(tmp_path, {"K8S_SKY_NODES": "2"}, f"STATE_DIR={tmp_path}; nodes")
-    assert result.stdout == "k8s-sky-1\n", result.stderr
+    (tmp_path / "kubernetes").write_text("1.35\n")
+    script = f"STATE_DIR={tmp_path}; check_settings; echo $KUBERNETES_MINOR $(nodes)"
+    return run_functions(tmp_path, environment, script)
+
+
+@pytest.mark.parametrize("environment", [{}, {"K8S_SKY_KUBERNETES": "1.35", "K8S_SKY_NODES": "1"}])
+def test_a_cluster_that_runs_stays_as_it_is(tmp_path: pathlib.Path, environment: dict[str, str]) -> None:
+    result = settings_beside_a_cluster(tmp_path, environment)
+    assert result.stdout == "1.35 k8s-sky-1\n", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "runs"), [("K8S_SKY_KUBERNETES", "1.37", "Kubernetes 1.35"), ("K8S_SKY_NODES", "2", "1 nodes")]
+)
+def test_another_cluster_than_the_one_that_runs_is_refused(
+    tmp_path: pathlib.Path, name: str, value: str, runs: str
+) -> None:
+    result = settings_beside_a_cluster(tmp_path, {name: value})
+    assert result.returncode == 1
+    assert f"{name}={value}, but a cluster with {runs} runs" in result.stderr
 
 
 @pytest.mark.parametrize("verb", ["node-down", "node-up"])
