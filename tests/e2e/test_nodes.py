@@ -17,7 +17,6 @@ from nodes import Nodes, node_of, power_cut
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from faults import FaultTable
     from ledger import Ledger
     from local_airflow import Kubectl, LocalAirflow
 
@@ -135,7 +134,6 @@ def test_a_node_that_loses_its_power(
     ledger: Ledger,
     nodes: Nodes,
     safe_node: str,
-    faults: FaultTable,
 ) -> None:
     """One node is lost under the runner of a task, the worker of another, and the cluster of a third."""
     (lost_node,) = nodes.others(safe_node)
@@ -157,19 +155,9 @@ def test_a_node_that_loses_its_power(
     for lost, run in runs.items():
         # A job that is lost with its machine begins again.
         began = 2 if lost == "head" else 1
-        faults.record(
-            f"a node loses its power under {WORDS[lost]}",
-            "while a job runs, state in PostgreSQL",
-            times=1,
-            lost=int(run.count("ended") < 1 or run.state != "success"),
-            doubled=max(run.count("began") - began, run.count("ended") - 1, 0),
-            leaked=len(run.runners),
-            falsely_green=int(run.state == "success" and run.count("ended") < 1),
-        )
+        assert (run.state, run.count("began"), run.count("ended")) == ("success", began, 1), lost
+        assert run.runners == []
     wait_until("no cluster is left", lambda: pods_of_clusters(clusters) == [], SECONDS_TO_BEGIN)
-
-
-WORDS = {"runner": "the operator's pod", "worker": "Airflow's worker", "head": "the cluster's head"}
 
 
 def is_given_up(kubectl: Kubectl, pod: str) -> bool:
