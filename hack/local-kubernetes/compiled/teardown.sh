@@ -17,7 +17,8 @@ remove_cluster() {
   rm -rf "$RUN_DIR" "$STATE_DIR"
   # Places that Kubernetes and containerd have no setting for.
   rm -rf /var/log/containers /var/lib/kubelet/device-plugins
-  rmdir --ignore-fail-on-non-empty /var/lib/kubelet /var/lib/cni/results /var/lib/cni 2>/dev/null || true
+  rmdir --ignore-fail-on-non-empty /run/containerd/s /run/containerd /var/lib/kubelet /var/lib/cni/results /var/lib/cni \
+    2>/dev/null || true
 }
 
 unmount_below() { # unmount_below DIRECTORY
