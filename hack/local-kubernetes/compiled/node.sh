@@ -95,6 +95,7 @@ state = "$run/containerd"
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
         BinaryName = "$DEBIAN_ROOT/usr/sbin/runc"
+        Root = "$run/runc"
 CONFIG
   cat >"$config/cni/10-bridge.conflist" <<CONFIG
 {"cniVersion": "1.0.0", "name": "k8s-sky", "plugins": [

@@ -14,11 +14,20 @@ remove_cluster() {
   if [ -d /var/lib/cni/results ]; then
     find /var/lib/cni/results -type f -exec grep -qF "$RUN_DIR/" {} \; -delete
   fi
+  remove_dead_sockets
   rm -rf "$RUN_DIR" "$STATE_DIR"
   # Places that Kubernetes and containerd have no setting for.
   rm -rf /var/log/containers /var/lib/kubelet/device-plugins
   rmdir --ignore-fail-on-non-empty /run/containerd/s /run/containerd /var/lib/kubelet /var/lib/cni/results /var/lib/cni \
     2>/dev/null || true
+}
+
+# containerd has no setting for the place of its shims' sockets; those of another containerd are listened on.
+remove_dead_sockets() {
+  local socket
+  for socket in /run/containerd/s/*; do
+    if [ -S "$socket" ] && ! grep -q " $socket\$" /proc/net/unix; then rm -f "$socket"; fi
+  done
 }
 
 unmount_below() { # unmount_below DIRECTORY
