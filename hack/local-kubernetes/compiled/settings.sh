@@ -36,7 +36,6 @@ NODE_COMPONENTS=(containerd kubelet kube-proxy network-policies)
 # Of a node called k8s-sky-N.
 node_ip() { echo "10.244.0.1${1##*-}"; }
 pod_network() { echo "10.244.${1##*-}.0/24"; }
-pod_gateway() { echo "10.244.${1##*-}.1"; }
 node_dir() { echo "$STATE_DIR/$1"; }
 node_run_dir() { echo "$RUN_DIR/$1"; }
 containerd_socket() { echo "$RUN_DIR/$1/containerd.sock"; }
