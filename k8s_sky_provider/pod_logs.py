@@ -12,9 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import fcntl
+import logging
 import math
 import re
 import secrets
+import struct
+import termios
 import threading
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -64,6 +68,9 @@ SECONDS_AFTER_END = 24 * 3600
 SECONDS_OF_A_GAP = 2.0
 """From which length on a gap in the timestamps, where the log has begun anew, is told of: more than a pause that the
 runner makes (:data:`k8s_sky_provider.runner.output.SECONDS_OF_A_PAUSE`)."""
+
+SECONDS_TO_NOTE = 3.0
+"""How long the triggerer may take to note how far it has read a log."""
 
 POSITION_ANNOTATION = "k8s-sky/log-read-up-to"
 """Annotation of a deferred task's pod: timestamp of the last line that is logged."""
@@ -138,6 +145,26 @@ def seconds_since(stamp: str | dt.datetime | None) -> int | None:
 def _moment(stamp: str) -> dt.datetime:
     # Python's own format has microseconds.
     return dt.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", stamp))
+
+
+async def log_is_taken() -> None:
+    """Wait until the triggerer has read what its triggers have logged.
+
+    They write to a socket, which the triggerer reads in its own time. What it reads after it knows that a trigger
+    has ended is missing in the task's log: https://github.com/apache/airflow/issues/66158.
+    """
+    outputs = [stream for handler in logging.getLogger().handlers if (stream := getattr(handler, "stream", None))]
+    while any(_unread_bytes(output) for output in outputs):  # noqa: ASYNC110  # nobody tells when a socket is read
+        await asyncio.sleep(0.05)
+
+
+def _unread_bytes(output: Any) -> int:
+    """Return how much of what was written to a socket is not read yet; 0 for any other file."""
+    try:
+        answer = fcntl.ioctl(output.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (AttributeError, OSError, ValueError):
+        return 0
+    return int(struct.unpack("i", answer)[0])
 
 
 def _tell_of_gap(new_lines: NewLines, log: Any) -> None:
@@ -421,6 +448,7 @@ class OnceAsyncPodManager(AsyncPodManager):
         last = self.new_lines.last
         if last and last != read_up_to(pod, None):
             try:
+                await asyncio.wait_for(log_is_taken(), SECONDS_TO_NOTE)
                 async with self._hook.get_conn() as connection:
                     await async_client.CoreV1Api(connection).patch_namespaced_pod(
                         name=pod.metadata.name,
@@ -447,6 +475,7 @@ class OnceAsyncPodManager(AsyncPodManager):
                     self.log.warning("The log of pod %s cannot be read, trying again: %s", pod.metadata.name, error)
             if was_over:
                 # If it could not be read, the worker will.
+                await log_is_taken()
                 return
             if is_silent:
                 with contextlib.suppress(TimeoutError):

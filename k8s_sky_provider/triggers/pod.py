@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 
 from k8s_sky_provider.kubernetes_api import PatientAsyncHook
-from k8s_sky_provider.pod_logs import OnceAsyncPodManager, read_up_to
+from k8s_sky_provider.pod_logs import SECONDS_TO_NOTE, OnceAsyncPodManager, read_up_to
 
 if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
-
-SECONDS_TO_NOTE = 3
-"""How long a triggerer that is told to stop may take to note how far it has read a log."""
 
 SECONDS_TO_READ_THE_END = 900
 """How long the log may be read on after the container has ended."""

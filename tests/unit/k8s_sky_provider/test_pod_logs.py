@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import logging
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -243,6 +245,54 @@ def test_another_triggerer_and_the_worker_go_on_where_the_first_was(capsys: pyte
     noted = k8s.V1Pod(metadata=k8s.V1ObjectMeta(name="pod", namespace="ns", uid="1", annotations=second.annotations))
     operator._write_logs(noted, since_time=None)
     assert logged(capsys) == TEXTS[4:]
+
+
+@pytest.fixture
+def triggerer() -> Iterator[socket.socket]:
+    """Give the root logger a socket, as the triggerer gives its triggers; yield the triggerer's end."""
+    of_triggers, of_triggerer = socket.socketpair()
+    with of_triggers, of_triggerer, of_triggers.makefile("w") as stream:
+        handler = logging.StreamHandler(stream)
+        logging.getLogger().addHandler(handler)
+        handler.stream.write("a line\n" * 1000)
+        handler.flush()
+        yield of_triggerer
+        logging.getLogger().removeHandler(handler)
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_trigger_does_not_end_before_the_triggerer_has_read_its_lines(triggerer: socket.socket) -> None:
+    async def end_and_read() -> tuple[bool, bool]:
+        api = FakeApi((5, "ends"))
+        async with api.serve() as hook:
+            follower = asyncio.create_task(OnceAsyncPodManager(async_hook=hook).follow(POD, "base", api.is_over))
+            await asyncio.wait({follower}, timeout=1)
+            had_ended = follower.done()
+            triggerer.recv(1_000_000)
+            await asyncio.wait({follower}, timeout=10)
+            return had_ended, follower.done()
+
+    assert asyncio.run(end_and_read()) == (False, True)
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_line_that_the_triggerer_has_not_read_is_not_noted_as_logged(
+    triggerer: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_logs, "SECONDS_TO_NOTE", 0.2)
+
+    async def note() -> tuple[dict[str, str], dict[str, str]]:
+        api = FakeApi()
+        async with api.serve() as hook:
+            manager = OnceAsyncPodManager(async_hook=hook)
+            manager.resume(LINES[0].split()[0])
+            await manager.fetch_container_logs_before_current_sec(POD, "base")
+            unread = dict(api.annotations)
+            triggerer.recv(1_000_000)
+            await manager.fetch_container_logs_before_current_sec(POD, "base")
+            return unread, api.annotations
+
+    assert asyncio.run(note()) == ({}, {POSITION_ANNOTATION: LINES[0].split()[0]})
 
 
 def test_a_worker_asks_for_the_log_from_the_last_line_on() -> None:
