@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import k8s_sky_provider
 from k8s_sky_provider.protocol import ExitCode, JsonValue, ProtocolError, SkyRequest, SkyResult
-from k8s_sky_provider.runner import actions, credentials, state
+from k8s_sky_provider.runner import actions, credentials, skypilot_version, state
 from k8s_sky_provider.runner.console import Console
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
 from k8s_sky_provider.runner.store import FileStore, alone_at_first
@@ -35,6 +35,7 @@ TERMINATION_LOG = Path("/dev/termination-log")
 def _sky_engine() -> Engine:
     # Late, because the import takes seconds: what can be checked without SkyPilot is checked first.
     try:
+        skypilot_version.check()
         if "SKYPILOT_API_SERVER_ENDPOINT" in os.environ:
             from k8s_sky_provider.runner.engine_client import SkyClientEngine
 

@@ -16,6 +16,7 @@ import sqlalchemy
 from sqlalchemy import exc
 
 from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner import skypilot_version
 from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.store import lock_number
 
@@ -153,6 +154,13 @@ class DatabaseStore:
         except exc.DBAPIError:
             print(f"The database was away: this task may not have been alone at work on {name}")
             connection.invalidate()
+
+    def state_revision(self) -> int | None:
+        """Return the revision of SkyPilot's state; None if there is no state yet."""
+        if self._execute("SELECT to_regclass('alembic_version_state_db')")[0][0] is None:
+            return None
+        rows = self._execute(skypilot_version.SELECT_STATE_REVISION)
+        return int(rows[0][0]) if rows else None
 
     def _execute(self, statement: str, **values: Any) -> list[Any]:
         with _explained(), self._engine.connect() as connection:

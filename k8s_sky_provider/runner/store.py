@@ -6,17 +6,20 @@ SkyPilot's own is broken by its ``down``, which does not stop another pod's laun
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
 import json
 import os
+import sqlite3
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner import skypilot_version
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -51,6 +54,9 @@ class Store(Protocol):
     def unlock(self, name: str) -> None:
         """Free a lock that this process has."""
 
+    def state_revision(self) -> int | None:
+        """Return the revision of SkyPilot's state; None if there is no state yet."""
+
 
 def lock_number(name: str) -> int:
     """Return the number that stands for a lock, where locks have no names: 56 bits of a hash."""
@@ -63,12 +69,13 @@ def alone_at_first(store: Store, make_engine: Callable[[], Engine]) -> Engine:
     SkyPilot then makes its tables, under a lock of its own that nobody may wait for longer than 10 s, and that pods
     without a shared volume do not share.
 
-    :raises ActionFailedError: if that takes another pod too long
+    :raises ActionFailedError: if that takes another pod too long, or the state is of a newer SkyPilot
     """
     try:
-        version = importlib.metadata.version("skypilot")
+        version = skypilot_version.installed()
     except importlib.metadata.PackageNotFoundError:
         return make_engine()
+    skypilot_version.check_state(store)
     waited = 0.0
     while store.read_note("setup", version) is None:
         if store.try_lock("setup", shared=False):
@@ -97,6 +104,7 @@ class FileStore:
     def __init__(self, home: Path, *, outlives_the_pod: bool = True) -> None:
         self.outlives_the_pod = outlives_the_pod
         self._directory = home / ".sky" / "k8s_sky"
+        self._database = home / ".sky" / "state.db"
         self._locks: int | None = None
 
     def note(self, kind: str, name: str, content: dict[str, JsonValue]) -> None:
@@ -144,3 +152,12 @@ class FileStore:
         """Free a lock that this process has."""
         if self._locks is not None:
             fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, lock_number(name))
+
+    def state_revision(self) -> int | None:
+        """Return the revision of SkyPilot's state; None if there is no state yet."""
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
+                row = connection.execute(skypilot_version.SELECT_STATE_REVISION).fetchone()
+        except sqlite3.OperationalError:
+            return None
+        return int(row[0]) if row else None

@@ -9,6 +9,7 @@ from sky import core, exceptions, execution, global_user_state
 from sky.skylet import autostop_lib
 from sky.utils import common, status_lib, subprocess_utils
 
+from k8s_sky_provider.runner.engine import minors
 from k8s_sky_provider.runner.engine.errors import explained
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class SkyClusters:
                 retry_until_up=retry_until_up,
                 no_setup=no_setup,
                 fast=fast,
-                resize=resize,
+                **minors.resize_option(resize=resize),
                 clone_disk_from=clone_disk_from,
                 dryrun=dryrun,
             ),

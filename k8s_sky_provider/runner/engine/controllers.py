@@ -7,22 +7,23 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sky import exceptions
-from sky.utils import env_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+DISABLE_LOCAL_API_SERVER = "SKYPILOT_DISABLE_LOCAL_API_SERVER"
+"""The variable that keeps SkyPilot 0.14 from starting an API server; older ones do not know it."""
 
 
 @contextlib.contextmanager
 def starting_a_controller() -> Iterator[None]:
     """Let a controller start the API server that it works with: SkyPilot gives it this process's own settings."""
-    name = env_options.Options.DISABLE_LOCAL_API_SERVER.env_key
-    before = os.environ.pop(name, None)
+    before = os.environ.pop(DISABLE_LOCAL_API_SERVER, None)
     try:
         yield
     finally:
         if before is not None:
-            os.environ[name] = before
+            os.environ[DISABLE_LOCAL_API_SERVER] = before
 
 
 def ask_controller(ask: Callable[[], Any]) -> Any:

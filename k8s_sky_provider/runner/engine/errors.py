@@ -20,6 +20,7 @@ from sky import exceptions, global_user_state
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner.console import without_terminal_codes
+from k8s_sky_provider.runner.engine import minors
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -36,11 +37,7 @@ NETWORK_ERRORS = (
 EXIT_CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
     ((exceptions.KubeAPIUnreachableError, exceptions.ExecutionRetryableError), ExitCode.TRY_AGAIN),
     (
-        (
-            exceptions.ResourcesUnavailableError,
-            exceptions.ProvisionPrechecksError,
-            exceptions.ProvisionUnsupportedError,
-        ),
+        minors.NOT_PROVISIONED,
         ExitCode.RESOURCES_UNAVAILABLE,
     ),
     (
@@ -233,11 +230,10 @@ def _host_out_of_reach(text: str) -> str:
 def _last_event(error: exceptions.ClusterNotUpError) -> str:
     """Return what SkyPilot noted when the cluster ceased to be up."""
     with contextlib.suppress(Exception):
-        event = global_user_state.get_last_cluster_event(
-            global_user_state.get_cluster_hash(error.handle.cluster_name),
-            global_user_state.ClusterEventType.STATUS_CHANGE,
+        events = global_user_state.get_cluster_events(
+            error.handle.cluster_name, None, global_user_state.ClusterEventType.STATUS_CHANGE, limit=1
         )
-        return f" ({event})" if event else ""
+        return f" ({events[0]})" if events else ""
     return ""
 
 

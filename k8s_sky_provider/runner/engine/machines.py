@@ -12,6 +12,7 @@ from sky.utils import command_runner, status_lib
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import remote_shell
+from k8s_sky_provider.runner.engine import minors
 from k8s_sky_provider.runner.engine.errors import explain, explained
 from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.remote_shell import CommandOutput
@@ -56,7 +57,7 @@ class SkyMachines:
     ) -> dict[int, CommandOutput]:
         """Run a script on machines at the same time, with its output in the log (``CommandRunner.run``)."""
         for runner in machines.values():
-            if runner.is_command_length_over_limit(script):
+            if minors.is_too_long(runner, script):
                 raise ActionFailedError(
                     ExitCode.REQUEST_WRONG,
                     f"command: is too long for this cluster ({len(script)} characters): write it to a file on the "

@@ -48,8 +48,8 @@ class SkyStorage:
     def list_volumes(self, names: list[str] | None, *, refresh: bool) -> list[dict[str, JsonValue]]:
         """List volumes (``sky.volumes.server.core.volume_list``)."""
         with explained():
-            rows = volumes.volume_list(refresh=refresh, volume_names=names)
-        return [volume_row(row) for row in rows]
+            rows = volumes.volume_list(refresh=refresh)
+        return [volume_row(row) for row in rows if names is None or row.name in names]
 
     def delete_volume(self, name: str, *, purge: bool) -> None:
         """Delete a volume (``sky.volumes.server.core.volume_delete``)."""

@@ -9,6 +9,7 @@ from sky import exceptions
 from sky.client import sdk
 from sky.utils import common
 
+from k8s_sky_provider.runner.engine import minors
 from k8s_sky_provider.runner.engine.clusters import ALL_DAYS, cluster_row, cost_row, wait_for_mode
 from k8s_sky_provider.runner.engine_client import server
 from k8s_sky_provider.runner.failure import ActionFailedError
@@ -77,7 +78,7 @@ class ClientClusters:
                 retry_until_up=retry_until_up,
                 no_setup=no_setup,
                 fast=fast,
-                resize=resize,
+                **minors.resize_option(resize=resize),
                 clone_disk_from=clone_disk_from,
                 dryrun=dryrun,
             ),

@@ -6,7 +6,9 @@ import concurrent.futures
 import contextlib
 import contextvars
 import functools
+import re
 import time
+import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -50,7 +52,7 @@ def check_server() -> None:
 
     :raises ActionFailedError: with the way out
     """
-    url = common.redact_url_password(common.get_server_url())
+    url = _server_url()
     with explained_by_the_server():
         info = _over_breaks(lambda _: _health(url))
         if info.status is common.ApiServerStatus.VERSION_MISMATCH:
@@ -58,12 +60,18 @@ def check_server() -> None:
                 ExitCode.DEPLOYMENT_WRONG,
                 f"the SkyPilot API server at {url} has version {_version_of_the_server(info)} and the image has "
                 f"SkyPilot {sky.__version__}, which do not understand each other: build the image with the server's "
-                "version (SKYPILOT_VERSION of hack/build-images, docs/images.md), or upgrade the server",
+                "version (`hack/build-images --skypilot MINOR`, docs/images.md), or upgrade the server",
                 exceptions.APIVersionMismatchError.__name__,
             )
         if info.status is common.ApiServerStatus.NEEDS_AUTH or (info.basic_auth_enabled and info.user is None):
             raise refused()
     print(f"SkyPilot API server at {url}, version {info.version}; this is SkyPilot {sky.__version__}")
+
+
+def _server_url() -> str:
+    """Return the server's address without the password that it may have in it."""
+    parts = urllib.parse.urlsplit(str(common.get_server_url()))
+    return parts._replace(netloc=re.sub(r":[^:@]*@", ":***@", parts.netloc)).geturl()
 
 
 def _health(url: str) -> common.ApiServerInfo:
@@ -83,7 +91,7 @@ def refused() -> ActionFailedError:
     """Return what it means that the server wants a token, or another one."""
     return ActionFailedError(
         ExitCode.CREDENTIALS_REFUSED,
-        f"the SkyPilot API server at {common.redact_url_password(common.get_server_url())} does not accept the token, "
+        f"the SkyPilot API server at {_server_url()} does not accept the token, "
         "or none was given: make one on its dashboard (Users, service accounts), put it into a Kubernetes Secret and "
         "name that as api_server_token_secret",
         exceptions.ApiServerAuthenticationError.__name__,

@@ -25,7 +25,7 @@ class ClientStorage:
 
     def list_volumes(self, names: list[str] | None, *, refresh: bool) -> list[dict[str, JsonValue]]:
         """List volumes (``sky.volumes.ls``)."""
-        rows = server.ask(lambda: volumes.ls(refresh=refresh, names=names))
+        rows = server.ask(lambda: volumes.ls(refresh=refresh))
         return [volume_row(row) for row in rows if names is None or row.name in names]
 
     def delete_volume(self, name: str, *, purge: bool) -> None:

@@ -30,7 +30,7 @@ EXEC: dict[str, Any] = {"task": {"run": "x"}, "cluster_name": "demo", "overrides
 PROGRAM = """
 import hashlib, os, signal, subprocess, sys, time, types
 from pathlib import Path
-from k8s_sky_provider.runner import __main__ as runner, console
+from k8s_sky_provider.runner import __main__ as runner, console, skypilot_version
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 runner.TERMINATION_LOG = Path(os.environ["TERMINATION_LOG"])
@@ -40,6 +40,7 @@ class Engine(FakeEngine):
         super().__init__("demo")
 {methods}
 
+skypilot_version.installed = lambda: "0.14.1"
 sys.modules["k8s_sky_provider.runner.engine"] = types.SimpleNamespace(SkyEngine=Engine)
 runner.main()
 """
@@ -177,7 +178,7 @@ class TestProcess:
     def test_an_image_without_skypilot_is_a_wrong_deployment(self, tmp_path: Path) -> None:
         result = run_action([STATUS], home=tmp_path)
         assert result.exit_code == ExitCode.DEPLOYMENT_WRONG
-        assert result.reason.startswith("the image's SkyPilot cannot be used: No module named 'sky")
+        assert result.reason.startswith("the image's SkyPilot cannot be used: No package metadata was found for skypilot; build")
 
     def test_sigterm_counts_even_where_skypilot_swallows_it(self, tmp_path: Path) -> None:
         process = Process(
@@ -372,6 +373,7 @@ class TestAction:
     def test_the_environment_says_which_engine(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], engine: str
     ) -> None:
+        monkeypatch.setattr("k8s_sky_provider.runner.skypilot_version.installed", lambda: "0.14.1")
         package = "k8s_sky_provider.runner"
         engines = {"engine": "in this process", "engine_client": "of an API server"}
         for (module, cluster), name in zip(engines.items(), ("SkyEngine", "SkyClientEngine"), strict=True):
