@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from k8s_sky_provider.runner import skypilot_version
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -15,19 +19,57 @@ def dockerfile(image: str) -> str:
 
 
 def pinned(lock: str, package: str) -> str:
-    match = re.search(rf"^{package}==(\S+)", (REPOSITORY / "requirements" / lock).read_text(), re.MULTILINE)
+    match = re.search(rf"^{package}(?:\[\w+\])?==(\S+)", (REPOSITORY / "requirements" / lock).read_text(), re.MULTILINE)
     assert match, f"{package} is not in {lock}"
     return match[1]
 
 
-@pytest.mark.parametrize("lock", ["skypilot.txt", "skypilot-cluster.txt"])
+MINORS = [".".join(map(str, minor)) for minor in skypilot_version.MINORS]
+
+
+def test_there_are_locks_for_the_minors_that_the_runner_works_with_and_no_others() -> None:
+    for image in ("skypilot", "skypilot-cluster"):
+        locks = (REPOSITORY / "requirements").glob(f"{image}-[0-9]*.txt")
+        assert sorted(path.stem.removeprefix(f"{image}-") for path in locks) == MINORS
+
+
 @pytest.mark.parametrize("image", ["skypilot", "skypilot-cluster"])
-def test_default_skypilot_version_is_the_locked_one(image: str, lock: str) -> None:
-    assert f"ARG SKYPILOT_VERSION={pinned(lock, 'skypilot')}\n" in dockerfile(image)
+def test_the_default_skypilot_is_the_newest(image: str) -> None:
+    assert set(re.findall(r"^ARG SKYPILOT=(\S+)$", dockerfile(image), re.MULTILINE)) == {MINORS[-1]}
 
 
-def test_sqlalchemy_of_skypilot_is_older_than_2_1() -> None:
-    assert pinned("skypilot.txt", "sqlalchemy").startswith("2.0.")
+@pytest.mark.parametrize("minor", MINORS)
+def test_both_images_have_the_same_skypilot_and_an_sqlalchemy_that_it_works_with(minor: str) -> None:
+    locks = (f"skypilot-{minor}.txt", f"skypilot-cluster-{minor}.txt")
+    assert len({pinned(lock, "skypilot") for lock in locks}) == 1
+    assert pinned(locks[0], "skypilot").startswith(f"{minor}.")
+    assert all(pinned(lock, "sqlalchemy").startswith("2.0.") for lock in locks)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "error"),
+    [
+        (["--skypilot", "0.11"], {}, "--skypilot 0.11: there is no lock for it\n       there are: 0.12 0.13 0.14"),
+        (["--tag", "a/b"], {}, "--tag a/b is no tag"),
+        (["--tag"], {}, "--tag needs a value"),
+        ([], {"BUILD_ARGS": "SKYPILOT_EXTRA=aws"}, "no image has a build argument SKYPILOT_EXTRA\n"),
+        ([], {"BUILD_ARGS": "SKYPILOT_VERSION=0.13.0"}, "say --skypilot MINOR"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_built_is_refused_before_anything_is(
+    arguments: list[str], environment: dict[str, str], error: str
+) -> None:
+    done = subprocess.run(
+        [REPOSITORY / "hack" / "build-images", *arguments],
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "CONTAINER_TOOL": "no-such-tool", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    assert error in done.stderr
 
 
 def test_development_uses_the_airflow_of_the_image() -> None:

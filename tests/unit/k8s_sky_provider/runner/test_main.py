@@ -178,7 +178,9 @@ class TestProcess:
     def test_an_image_without_skypilot_is_a_wrong_deployment(self, tmp_path: Path) -> None:
         result = run_action([STATUS], home=tmp_path)
         assert result.exit_code == ExitCode.DEPLOYMENT_WRONG
-        assert result.reason.startswith("the image's SkyPilot cannot be used: No package metadata was found for skypilot; build")
+        assert result.reason.startswith(
+            "the image's SkyPilot cannot be used: No package metadata was found for skypilot; build"
+        )
 
     def test_sigterm_counts_even_where_skypilot_swallows_it(self, tmp_path: Path) -> None:
         process = Process(
