@@ -6,6 +6,7 @@ import dataclasses
 import json
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from k8s_sky_provider.protocol import (
     ProtocolError,
     SkyRequest,
     SkyResult,
+    TaskOverrides,
 )
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="manual__2026", task_id="launch", map_index=3, try_number=2)
@@ -269,3 +271,22 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "DEPLOYMENT_WRONG": 78,
         "CANCELLED": 143,
     }
+
+
+WIRE = Path(__file__).parent / "wire"
+
+
+def described(cls: type[Any]) -> dict[str, str]:
+    """Return the fields of a dataclass of the wire, with their types."""
+    return {field.name: str(field.type) for field in dataclasses.fields(cls)}
+
+
+def test_a_change_of_the_wire_raises_its_version() -> None:
+    """Airflow and the image are never upgraded in the same second: each side names what it does not understand."""
+    now = {cls.__name__: described(cls) for cls in (Owner, TaskOverrides, SkyRequest, SkyResult)}
+    now["ExitCode"] = {code.name: str(code.value) for code in ExitCode}
+    now["OnCancel"] = {word.name: word.value for word in OnCancel}
+    assert now == json.loads((WIRE / f"{PROTOCOL_VERSION}.json").read_text()), (
+        "what both sides say has changed: raise PROTOCOL_VERSION, let SkyResult.from_json read the results "
+        f"of the version before, and write wire/{PROTOCOL_VERSION + 1}.json"
+    )
