@@ -6,7 +6,7 @@ SkyPilot queues the jobs on the cluster; how many of them Airflow hands over at 
 from __future__ import annotations
 
 import pendulum
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG
 
 from k8s_sky_provider.operators import SkyDownOperator, SkyExecOperator, SkyLaunchOperator
 

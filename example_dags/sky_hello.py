@@ -1,7 +1,7 @@
 """The first DAG of the README: one machine, one command, and nothing left afterwards."""
 
 import pendulum
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG
 
 from k8s_sky_provider.operators import SkyLaunchOperator
 

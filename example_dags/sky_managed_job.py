@@ -7,8 +7,7 @@ the next job; here it is taken down with the jobs, so that nothing is left.
 from __future__ import annotations
 
 import pendulum
-from airflow.providers.common.compat.sdk import TriggerRule, conf
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, TriggerRule, conf
 
 from k8s_sky_provider.operators import (
     SkyDownOperator,

@@ -6,7 +6,7 @@ Each task runs in a pod of its own; they all see the same cluster through the sh
 from __future__ import annotations
 
 import pendulum
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG
 
 from k8s_sky_provider.operators import SkyDownOperator, SkyExecOperator, SkyLaunchOperator, SkyStatusOperator
 

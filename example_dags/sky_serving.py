@@ -6,8 +6,7 @@ The serve controller is a cluster of its own, which keeps the replicas up and sp
 from __future__ import annotations
 
 import pendulum
-from airflow.providers.common.compat.sdk import TriggerRule, conf
-from airflow.sdk import DAG, task
+from airflow.providers.common.compat.sdk import DAG, TriggerRule, conf, task
 
 from k8s_sky_provider.operators import (
     SkyDownOperator,

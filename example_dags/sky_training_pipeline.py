@@ -6,7 +6,7 @@ The steps pass files to one another on the cluster's disk; the cluster goes when
 from __future__ import annotations
 
 import pendulum
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG
 
 from k8s_sky_provider.operators import SkyDownOperator, SkyExecOperator, SkyLaunchOperator
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import RetryDecision, RetryPolicy
+from airflow import __version__
+
+try:
+    from airflow.sdk import RetryDecision, RetryPolicy
+except ImportError as error:
+    raise ImportError(
+        f"SkyRetryPolicy needs Airflow 3.3 or newer, not {__version__}: leave out retry_policy; "
+        "retries and retry_delay of the task decide"
+    ) from error
 
 from k8s_sky_provider.exceptions import (
     SkyCancelledError,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
-from airflow.serialization.serialized_objects import DagSerialization
+
+from unit.k8s_sky_provider.airflow_version import DagBag, serialized
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "example_dags").glob("*.py"))
 
@@ -17,4 +17,4 @@ def test_an_example_is_one_dag_of_its_files_name(path: Path) -> None:
     assert bag.import_errors == {}
     assert list(bag.dags) == [path.stem]
     dag = bag.dags[path.stem]
-    assert DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict.keys() == dag.task_dict.keys()
+    assert serialized(dag).task_dict.keys() == dag.task_dict.keys()

@@ -6,9 +6,15 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
-from airflow.sdk import DAG, BaseOperator, TaskGroup, XComArg, task_group
-from airflow.serialization.serialized_objects import DagSerialization
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowSkipException,
+    BaseOperator,
+    TaskGroup,
+    XComArg,
+    task_group,
+)
+from airflow.utils.dag_cycle_tester import check_cycle
 
 from k8s_sky_provider.decorators import sky_cluster, sky_task
 from k8s_sky_provider.decorators.cluster import SkyClusterDownOperator
@@ -16,6 +22,7 @@ from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators import SkyExecOperator, SkyLaunchOperator
 from k8s_sky_provider.operators.base import cluster_name_for
 from k8s_sky_provider.protocol import Owner
+from unit.k8s_sky_provider.airflow_version import FAIL_FAST, serialized
 from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
 
 if TYPE_CHECKING:
@@ -109,10 +116,10 @@ class TestOrder:
             "launch_cluster",
             "down_cluster",
         }
-        assert DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict.keys() == dag.task_dict.keys()
+        assert serialized(dag).task_dict.keys() == dag.task_dict.keys()
 
     def test_a_dag_that_fails_fast_takes_it(self) -> None:
-        with make_dag(fail_fast=True) as dag, sky_cluster():
+        with make_dag(**{FAIL_FAST: True}) as dag, sky_cluster():
             step("one")
         assert before(dag, "down_cluster") == {"launch_cluster", "one"}
 
@@ -145,7 +152,7 @@ class TestGate:
             report = step("report")
             with sky_cluster() as cluster:
                 sky("train", cluster) >> report >> sky("publish", cluster)
-        cast("Any", dag).check_cycle()
+        check_cycle(dag)
         assert before(dag, "launch_cluster") == set()
 
     def test_what_waits_for_an_outer_block_is(self) -> None:
@@ -182,7 +189,7 @@ class TestGate:
                 new_data >> cluster
             else:
                 cluster >> new_data
-        cast("Any", dag).check_cycle()
+        check_cycle(dag)
         assert before(dag, "launch_cluster") == ({"new_data"} if gates else set())
         assert before(dag, "train") == {"new_data", "launch_cluster"}
         assert before(dag, "down_cluster") == {"new_data", "launch_cluster", "train"}

@@ -9,15 +9,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
-from airflow.sdk import XComArg, task, task_group
-from airflow.serialization.serialized_objects import DagSerialization
+from airflow.providers.common.compat.sdk import TaskDeferred, XComArg, task, task_group
 
 from k8s_sky_provider.decorators import sky_task
 from k8s_sky_provider.decorators.sky import SkyDecoratedOperator
 from k8s_sky_provider.exceptions import SkyJobFailedError, SkyRequestError
 from k8s_sky_provider.operators import SkyExecOperator, SkyLaunchOperator
 from k8s_sky_provider.protocol import ExitCode, OnCancel, SkyResult
+from unit.k8s_sky_provider.airflow_version import serialized
 from unit.k8s_sky_provider.fake_kubernetes import reports, running
 from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
 
@@ -275,7 +274,7 @@ class TestTaskFlow:
         unmapped = dag.task_dict["train"].unmap({"op_kwargs": {"rate": 2}})
         call = call_of(arguments_of(unmapped))
         assert (call["kwargs"], call["python"]) == ({"rate": 2, "epochs": 3}, "python3.12")
-        assert DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict.keys() == dag.task_dict.keys()
+        assert serialized(dag).task_dict.keys() == dag.task_dict.keys()
 
     def test_override_can_name_the_cluster(self) -> None:
         with make_dag():

@@ -6,8 +6,7 @@ import dataclasses
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import TaskDeferred
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +37,9 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcom[key] = value
 
+    def get_relevant_upstream_map_indexes(self, *_: Any, **__: Any) -> None:
+        """Say that no task here is mapped: Airflow 2 asks before it takes a task's output."""
+
     def get_task_states(self, *, dag_id: str, map_index: int | None, task_ids: list[str], run_ids: list[str]) -> Any:
         """Answer as Airflow does, of a mapped task with its index in its name."""
         assert (dag_id, run_ids) == (self.dag_id, [self.run_id])
@@ -58,7 +60,7 @@ def make_dag(folder: Path | None = None, **options: Any) -> DAG:
 def context_of(operator: SkyBaseOperator, ti: TaskInstance | None = None) -> Any:
     """Return the context that Airflow gives to execute."""
     ti = ti or TaskInstance()
-    return {"ti": ti, "run_id": ti.run_id, "dag": operator.dag, "params": {"who": "Zoë"}}
+    return {"ti": ti, "run_id": ti.run_id, "dag": operator.dag, "params": {"who": "Zoë"}, "expanded_ti_count": None}
 
 
 def run_task(

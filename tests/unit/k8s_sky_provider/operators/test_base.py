@@ -11,14 +11,19 @@ import pytest
 import yaml
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.providers.cncf.kubernetes.secret import Secret
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
-from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
 from kubernetes.client import models as k8s
 
 from k8s_sky_provider import exceptions
 from k8s_sky_provider.operators import SkyDownOperator, SkyLaunchOperator, SkyStatusOperator
 from k8s_sky_provider.protocol import ExitCode, SkyResult
 from k8s_sky_provider.runner.__main__ import run_action
+from unit.k8s_sky_provider.airflow_version import KUBERNETES_PROVIDER
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 from unit.k8s_sky_provider.fake_kubernetes import (
     FakeKubernetes,
@@ -165,6 +170,14 @@ class TestPod:
     def test_the_grace_period_is_long_enough_to_take_a_cluster_down(self, kubernetes: FakeKubernetes) -> None:
         assert pod_of(make_launch(), kubernetes).spec.termination_grace_period_seconds == 300
 
+    def test_a_dry_run_shows_it(self, kubernetes: FakeKubernetes, capsys: pytest.CaptureFixture[str]) -> None:
+        make_launch().dry_run()
+        assert "k8s_sky_provider.runner" in capsys.readouterr().out
+        assert kubernetes.created == []
+
+    @pytest.mark.skipif(
+        KUBERNETES_PROVIDER < (10, 25), reason="KubernetesPodOperator itself reads a kubeconfig for a dry run"
+    )
     def test_a_dry_run_needs_no_kubernetes(self, capsys: pytest.CaptureFixture[str]) -> None:
         make_launch().dry_run()
         assert "k8s_sky_provider.runner" in capsys.readouterr().out

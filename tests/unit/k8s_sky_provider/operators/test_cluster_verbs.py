@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import BaseOperator
-from airflow.serialization.serialized_objects import DagSerialization
+from airflow.providers.common.compat.sdk import BaseOperator
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators import (
@@ -25,6 +24,7 @@ from k8s_sky_provider.operators import (
     SkyStopOperator,
 )
 from k8s_sky_provider.protocol import OnCancel
+from unit.k8s_sky_provider.airflow_version import serialized
 from unit.k8s_sky_provider.operators.running import context_of, make_dag, run_task
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ class LazyNames(Sequence[str]):
 
     def __len__(self) -> int:
         return 2
+
+    def __repr__(self) -> str:
+        return "LazyNames()"
 
 
 @pytest.mark.parametrize("kind", DEFAULTS)
@@ -300,7 +303,7 @@ def test_outputs_of_other_tasks_are_dependencies() -> None:
         SkyAutostopOperator(task_id="autostop", cluster_name=[launch.output, "demo"])
         many = SkyStatusOperator.partial(task_id="status").expand(cluster_names=[["a"], ["b"]])
         SkyDownOperator(task_id="down", cluster_name=many.output)
-    restored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    restored = serialized(dag)
     assert restored.get_task("first").downstream_task_ids == {"logs", "cancel"}
     assert restored.get_task("launch").downstream_task_ids == {"logs", "cancel", "autostop"}
     assert restored.get_task("status").downstream_task_ids == {"down"}

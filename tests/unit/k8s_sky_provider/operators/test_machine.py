@@ -108,7 +108,7 @@ class TestWrongArguments:
             ({"nodes": [1, 1]}, "nodes: [1, 1] is neither"),
             ({"cmd_timeout": 0}, "cmd_timeout: 0 is not a number above 0"),
             ({"conn_timeout": -1}, "conn_timeout: -1 is not a number above 0"),
-            ({"sky_ssh_hook": object()}, "sky_ssh_hook: there is no such hook here"),
+            ({"sky_ssh_hook": "a hook"}, "sky_ssh_hook: there is no such hook here"),
             ({"sky_home_dir": "/opt"}, "sky_home_dir: SkyPilot's state is on the volume"),
         ],
         ids=str,

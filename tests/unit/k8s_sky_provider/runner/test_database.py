@@ -11,6 +11,11 @@ from sqlalchemy import exc
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import database
 from k8s_sky_provider.runner.failure import ActionFailedError
+from unit.k8s_sky_provider.airflow_version import AIRFLOW
+
+pytestmark = pytest.mark.skipif(
+    AIRFLOW < (3, 1), reason="the runner's image has SQLAlchemy 2, an environment of Airflow before 3.1 has 1.4"
+)
 
 URI = "postgresql://sky:pass%40word@db.example.com:5432/sky?sslmode=require"
 
