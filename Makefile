@@ -3,17 +3,18 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST_AIRFLOW := .build/matrix/airflow-2.11-cncf-kubernetes-10.20
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
 
 .PHONY: demo
 demo: deploy ## run the quickstart DAG on a local Kubernetes and show what it does
 	hack/demo
 
 .PHONY: test
-test: check test-chart test-e2e ## all tests: lint, types, unit, chart, end to end on a local Kubernetes
+test: check test-oldest-airflow test-chart test-e2e ## all tests: lint, types, unit, chart, end to end on a local Kubernetes
 
 .PHONY: check
 check: lint types test-unit ## the inner loop: lint, types, unit tests
@@ -31,6 +32,14 @@ types: $(VENV)/installed ## mypy, strict
 .PHONY: test-unit
 test-unit: $(VENV)/installed ## unit tests, without a cluster
 	$(BIN)/pytest tests/unit
+
+.PHONY: test-oldest-airflow
+test-oldest-airflow: $(OLDEST_AIRFLOW)/installed ## unit tests on the oldest Airflow that is supported
+	$(OLDEST_AIRFLOW)/bin/pytest tests/unit -n 2
+
+.PHONY: test-matrix
+test-matrix: $(VENV)/installed ## unit tests on all versions of Airflow, into docs/versions.md; CELLS="name ..." for some
+	$(BIN)/python hack/test_matrix.py $(CELLS)
 
 .PHONY: test-chart
 test-chart: $(VENV)/installed tools ## the chart as helm renders it
@@ -90,4 +99,8 @@ format: $(VENV)/installed ## format the code
 
 $(VENV)/installed: requirements/dev.txt pyproject.toml hack/venv
 	hack/venv $(VENV)
+	@touch $@
+
+.build/matrix/%/installed: requirements/matrix/%.txt pyproject.toml hack/venv
+	hack/venv $(@D) $<
 	@touch $@

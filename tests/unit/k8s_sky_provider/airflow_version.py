@@ -5,6 +5,7 @@ A test of what a version lacks is skipped there: ``pytest.mark.skipif(AIRFLOW < 
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -18,28 +19,27 @@ def _major_and_minor(text: str) -> tuple[int, ...]:
 AIRFLOW = _major_and_minor(__version__)
 KUBERNETES_PROVIDER = _major_and_minor(version("apache-airflow-providers-cncf-kubernetes"))
 
-if AIRFLOW >= (3, 2):
-    from airflow.dag_processing.dagbag import DagBag
-    from airflow.serialization.serialized_objects import DagSerialization
-else:
-    from airflow.models.dagbag import DagBag
-    from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
+DagBag: Any = import_module("airflow.dag_processing.dagbag" if AIRFLOW >= (3, 2) else "airflow.models.dagbag").DagBag
+_SERIALIZATION: Any = getattr(
+    import_module("airflow.serialization.serialized_objects"),
+    "DagSerialization" if AIRFLOW >= (3, 2) else "SerializedDAG",
+)
 
-FAIL_FAST = "fail_fast" if AIRFLOW >= (3, 0) else "fail_stop"
-"""The argument of a DAG that ends it with its first task that fails."""
+FAIL_FAST: dict[str, Any] = {"fail_fast" if AIRFLOW >= (3, 0) else "fail_stop": True}
+"""The argument of a DAG that ends with its first task that fails."""
 
 
 def serialized(dag: Any) -> Any:
     """Return what Airflow's scheduler reads of a DAG."""
-    return DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    return _SERIALIZATION.from_dict(_SERIALIZATION.to_dict(dag))
 
 
-def create_connections() -> None:
-    """Create the table in which the tasks of an Airflow 2 look for connections; it is empty."""
+def create_tables() -> None:
+    """Create the tables into which a task of an Airflow 2 looks: connections and runs, of which there are none."""
     from airflow import settings
-    from airflow.models import Connection
+    from airflow.models.dagrun import DagRun
+    from airflow.models.tasklog import LogTemplate
+    from airflow.providers.common.compat.sdk import Connection
 
-    Connection.metadata.create_all(settings.engine, tables=[Connection.__table__])
-
-
-__all__ = ["AIRFLOW", "FAIL_FAST", "KUBERNETES_PROVIDER", "DagBag", "create_connections", "serialized"]
+    models: list[Any] = [Connection, LogTemplate, DagRun]
+    models[0].metadata.create_all(settings.engine, tables=[model.__table__ for model in models])

@@ -7,14 +7,14 @@ import time
 import pytest
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
-from unit.k8s_sky_provider.airflow_version import AIRFLOW, create_connections
+from unit.k8s_sky_provider.airflow_version import AIRFLOW, create_tables
 from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
 
 
 @pytest.fixture(scope="session", autouse=AIRFLOW < (3, 0))
-def connections() -> None:
-    """Let Airflow 2 find that a connection does not exist, as its tasks do."""
-    create_connections()
+def tables() -> None:
+    """Give the tasks of an Airflow 2 the database that they look into."""
+    create_tables()
 
 
 @pytest.fixture

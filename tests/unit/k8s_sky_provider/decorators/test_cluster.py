@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -17,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow.utils.dag_cycle_tester import check_cycle
 
 from k8s_sky_provider.decorators import sky_cluster, sky_task
-from k8s_sky_provider.decorators.cluster import SkyClusterDownOperator
+from k8s_sky_provider.decorators.cluster import SkyClusterDownOperator, _states_of
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators import SkyExecOperator, SkyLaunchOperator
 from k8s_sky_provider.operators.base import cluster_name_for
@@ -119,7 +120,7 @@ class TestOrder:
         assert serialized(dag).task_dict.keys() == dag.task_dict.keys()
 
     def test_a_dag_that_fails_fast_takes_it(self) -> None:
-        with make_dag(**{FAIL_FAST: True}) as dag, sky_cluster():
+        with make_dag(**FAIL_FAST) as dag, sky_cluster():
             step("one")
         assert before(dag, "down_cluster") == {"launch_cluster", "one"}
 
@@ -222,6 +223,20 @@ class TestGate:
         ti = TaskInstance(task_id="down_cluster", task_states={"launch_cluster": state})
         run_task(lambda: cast("Any", dag.task_dict["down_cluster"]), kubernetes, ti)
         assert kubernetes.request.action == "down"
+
+
+@pytest.mark.parametrize(("map_index", "asked"), [(-1, -1), (None, -1), (2, 2)])
+@pytest.mark.parametrize(("state", "states"), [("skipped", ["skipped"]), (None, [])])
+def test_airflow_2_knows_the_launchs_state_by_the_run(
+    map_index: int | None, asked: int, state: str | None, states: list[str]
+) -> None:
+    def get_task_instance(task_id: str, map_index: int) -> Any:
+        assert (task_id, map_index) == ("launch_gpu", asked)
+        return SimpleNamespace(state=state) if state else None
+
+    run = SimpleNamespace(get_task_instance=get_task_instance)
+    context: Any = {"ti": SimpleNamespace(map_index=map_index), "dag_run": run, "run_id": "run"}
+    assert _states_of(context, "launch_gpu") == states
 
 
 class TestCluster:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections import UserList
 from typing import Any
 
@@ -12,6 +13,7 @@ from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators import SkyReapOperator
 from k8s_sky_provider.operators.base import cluster_name_for
 from k8s_sky_provider.protocol import Owner
+from unit.k8s_sky_provider.airflow_version import AIRFLOW
 from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag
 
 pytestmark = pytest.mark.usefixtures("deployment")
@@ -38,9 +40,9 @@ NAMED, NAMED_RUNNING = row("over", "dev-box"), row("running", "dev-box-2")
 ROWS = [OVER, RUNNING, QUEUED, NAMED, NAMED_RUNNING, {"name": "by-hand", "status": "UP"}]
 
 
-def arguments_of(clusters: Any, **arguments: Any) -> dict[str, Any]:
+def arguments_of(clusters: Any, ti: TaskInstance | None = None, **arguments: Any) -> dict[str, Any]:
     operator = SkyReapOperator(task_id="reap", dag=make_dag(), clusters=clusters, **arguments)
-    context = context_of(operator, Airflow())
+    context = context_of(operator, ti or Airflow())
     operator.render_template_fields(context)
     return operator.build_arguments(context)
 
@@ -74,3 +76,19 @@ def test_a_dry_run_is_one() -> None:
 def test_what_is_no_status_is_refused(clusters: Any) -> None:
     with pytest.raises(SkyRequestError, match="clusters: must be what SkyStatusOperator"):
         arguments_of(clusters)
+
+
+@pytest.mark.skipif(AIRFLOW >= (3, 0), reason="a task of Airflow 3 asks its API server; that of Airflow 2 the database")
+def test_airflow_2_looks_for_the_runs_itself() -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+
+    make_run: Any = DagRun
+    with create_session() as session:
+        for run_id, state in {"running": "running", "queued": "queued", "done": "success"}.items():
+            now = dt.datetime.now(tz=dt.UTC)
+            session.add(make_run(dag_id="dag", run_id=run_id, state=state, run_type="manual", execution_date=now))
+    assert set(arguments_of([*ROWS, row("done")], ti=TaskInstance())["clusters"]) == {
+        OVER["name"],
+        row("done")["name"],
+    }
