@@ -63,3 +63,8 @@ def test_the_fault_table_has_rows_of_each_test_that_counts_and_nothing_but_zeros
         for function in re.findall(r"^def (test_\w+)\([^)]*\bfaults: FaultTable", path.read_text(), re.MULTILINE)
     }
     assert {(module, function) for *_, module, function in rows} == tests
+
+
+def test_the_table_of_versions_has_every_pair_that_is_locked() -> None:
+    rows = re.findall(r"^\| (airflow-\S+) \|", (ROOT / "docs" / "versions.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(lock.stem for lock in (ROOT / "requirements" / "matrix").glob("airflow-*.txt"))

@@ -1,0 +1,41 @@
+"""A deferred task that is killed takes its pod with it; a triggerer that is stopped does not."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from unittest.mock import AsyncMock
+
+import pytest
+
+from k8s_sky_provider.triggers.pod import SkyPodTrigger
+from unit.k8s_sky_provider.airflow_version import AIRFLOW
+
+
+@pytest.fixture
+def trigger(monkeypatch: pytest.MonkeyPatch) -> SkyPodTrigger:
+    trigger = SkyPodTrigger("pod", "sky", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "base", termination_grace_period=77)
+    monkeypatch.setattr(trigger.hook, "delete_pod", AsyncMock())
+    return trigger
+
+
+def stop(trigger: SkyPodTrigger, monkeypatch: pytest.MonkeyPatch, state: str, *, is_killed: bool) -> AsyncMock:
+    """Stop a trigger as this Airflow's triggerer does; return what deletes its pod."""
+    # Before 3.3 nobody tells the trigger why it is stopped: it asks for the task's state.
+    monkeypatch.setattr(trigger, "get_task_state", AsyncMock(return_value=state))
+    if is_killed and AIRFLOW >= (3, 3):
+        asyncio.run(trigger.on_kill())
+    asyncio.run(trigger.cleanup())
+    delete: AsyncMock = trigger.hook.delete_pod
+    return delete
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "up_for_retry"])
+def test_a_killed_task_deletes_its_pod(trigger: SkyPodTrigger, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    delete = stop(trigger, monkeypatch, state, is_killed=True)
+    delete.assert_awaited_once_with(name="pod", namespace="sky", grace_period_seconds=77)
+
+
+def test_a_triggerer_that_is_stopped_leaves_it(trigger: SkyPodTrigger, monkeypatch: pytest.MonkeyPatch) -> None:
+    delete = stop(trigger, monkeypatch, "deferred", is_killed=False)
+    delete.assert_not_awaited()
