@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import os
 import re
 import subprocess
 import sys
@@ -26,11 +27,13 @@ BUILD = ROOT / ".build" / "matrix"
 PAGE = ROOT / "docs" / "versions.md"
 BEGIN, END = "<!-- matrix: begin, written by `make test-matrix` -->", "<!-- matrix: end -->"
 
+HELM = (".build/bin/helm", "--kubeconfig", ".build/kubeconfig")
+
 UNIT, DAGS, END_TO_END = "unit tests", "example DAGs load", "end to end"
 COLUMNS = (UNIT, DAGS, END_TO_END)
 
-SECONDS_OF_A_CELL = 900
-"""When a cell is taken for hanging. On an idle machine of two cores one of unit tests takes less than 180."""
+SECONDS_OF_A_CELL = 2400
+"""When a step of a cell is taken for hanging: on an idle machine of two cores a cell takes less than a third of it."""
 
 
 class MatrixError(Exception):
@@ -128,9 +131,59 @@ class UnitCell:
         return Ran(versions=read_versions(ROOT / self.lock), counts={UNIT: ran, DAGS: dags}, skipped=skipped)
 
 
-def _call(command: Sequence[str], *, may_fail: bool = False) -> None:
+@dataclasses.dataclass(frozen=True)
+class ClusterCell:
+    """End-to-end tests on the local cluster, with a minor of SkyPilot in the images.
+
+    :param skypilot: the minor, as requirements/ has a lock for it
+    """
+
+    skypilot: str
+
+    TESTS = ("test_main_job.py", "test_managed_jobs.py", "test_api_server.py")
+    """Launch, exec, status and down; a managed job; the client of an API server of that SkyPilot."""
+
+    @property
+    def name(self) -> str:
+        """Its name on the command line."""
+        return f"skypilot-{self.skypilot}"
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """The package, the images, their locks and the tests."""
+        locks = [f"requirements/{image}-{self.skypilot}.txt" for image in ("skypilot", "skypilot-cluster")]
+        return ("k8s_sky_provider", "images", "helm", "tests/e2e", *locks)
+
+    def run(self) -> Ran:
+        """Deploy it on a state of its own, and run pytest."""
+        environment = {"K8S_SKY_SKYPILOT": self.skypilot}
+        report = BUILD / self.name / "junit.xml"
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.unlink(missing_ok=True)
+        _call(["make", "--quiet", ".venv/installed"])
+        _call(["hack/cluster", "up"])
+        # The state of a newer SkyPilot is not for an older one; the chart's volume goes with it.
+        _call([*HELM, "uninstall", "sky", "--namespace", "k8s-sky", "--ignore-not-found", "--wait"])
+        _call(["hack/deploy", "tests/e2e/dags"], environment=environment)
+        tests = [f"tests/e2e/{test}" for test in self.TESTS]
+        _call([".venv/bin/pytest", *tests, f"--junitxml={report}"], may_fail=True)
+        if not report.exists():
+            raise MatrixError("pytest has written no report")
+        ran, _, skipped = read_report(report)
+        lock = (ROOT / self.inputs[-2]).read_text()
+        found = re.search(r"^skypilot(?:\[\w+\])?==(\S+)", lock, re.MULTILINE)
+        return Ran(versions={"SkyPilot": found[1] if found else ""}, counts={END_TO_END: ran}, skipped=skipped)
+
+
+def _call(command: Sequence[str], *, may_fail: bool = False, environment: dict[str, str] | None = None) -> None:
     try:
-        subprocess.run(command, cwd=ROOT, check=not may_fail, timeout=SECONDS_OF_A_CELL)
+        subprocess.run(
+            command,
+            cwd=ROOT,
+            check=not may_fail,
+            timeout=SECONDS_OF_A_CELL,
+            env={**os.environ, **(environment or {})},
+        )
     except (subprocess.SubprocessError, OSError) as error:
         raise MatrixError(str(error)) from error
 
@@ -263,7 +316,12 @@ def tree_of(cell: Cell) -> str:
 def all_cells() -> list[Cell]:
     """Return the cells in the order in which they run: the oldest Airflow first."""
     locks = [file.stem for file in (ROOT / "requirements" / "matrix").glob("airflow-*.in")]
-    return [UnitCell(name) for name in sorted(locks, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])]
+    minors = [file.stem.removeprefix("skypilot-") for file in (ROOT / "requirements").glob("skypilot-[0-9]*.in")]
+    units = [UnitCell(name) for name in sorted(locks, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])]
+    return [
+        *units,
+        *(ClusterCell(minor) for minor in sorted(minors, key=lambda minor: [int(n) for n in minor.split(".")])),
+    ]
 
 
 def main(names: Sequence[str]) -> int:
