@@ -25,6 +25,12 @@ app.kubernetes.io/component: airflow
 
 {{/* Environment of Airflow's own containers and of its tasks. */}}
 {{- define "sky.airflow.commonEnv" -}}
+# The image's entry point need not wait for the database: `prepare` does, and tasks have none.
+- name: CONNECTION_CHECK_MAX_COUNT
+  value: "0"
+# A signal goes to the main process alone, which ends its children in their order.
+- name: DUMB_INIT_SETSID
+  value: "0"
 - name: AIRFLOW_HOME
   value: /opt/airflow
 # Airflow writes this file where it is missing, and the root file system is read-only.
