@@ -55,9 +55,13 @@ test-fuzz: $(VENV)/installed ## 10,000 cases for each of what the unit tests giv
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest tests/unit/k8s_sky_provider/test_fuzz.py
 
 .PHONY: test-slow
-test-slow: $(VENV)/installed test-fuzz ## the end-to-end tests that take longer: serving, a pool, more of the example DAGs
+test-slow: $(VENV)/installed test-fuzz test-images ## what takes longer: fuzzing, the images, end to end serving, a pool, more DAGs
 	hack/deploy tests/e2e/dags
 	$(BIN)/pytest tests/e2e -m slow
+
+.PHONY: test-images
+test-images: $(VENV)/installed ## build the images, and run in them what Apache's chart and the docs call
+	$(BIN)/pytest -s tests/images
 
 .PHONY: fault-table
 fault-table: $(VENV)/installed ## run the tests that break things and write the table in docs/reliability.md

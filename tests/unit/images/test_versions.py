@@ -90,3 +90,27 @@ def test_build_tools_are_one_shared_stage(image: str) -> None:
 @pytest.mark.parametrize("lock", sorted(path.name for path in (REPOSITORY / "requirements").glob("*.txt")))
 def test_locks_name_no_index(lock: str) -> None:
     assert not re.search(r"://|--(extra-)?index|--find-links", (REPOSITORY / "requirements" / lock).read_text())
+
+
+TEXTS = [
+    REPOSITORY / "README.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "helm").rglob("*.*")),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
+def test_texts_name_only_tags_that_are_built(text: Path) -> None:
+    version = re.search(
+        r'^__version__ = "(.+)"$', (REPOSITORY / "k8s_sky_provider/__init__.py").read_text(), re.MULTILINE
+    )
+    assert version
+    found = re.findall(
+        r"k8s-sky/(?:skypilot|skypilot-cluster|airflow)(?::|, tag: )([^\s`.,}]\S*?)[.,}`]*(?=\s|$)", text.read_text()
+    )
+    assert {tag.strip('"') for tag in found} <= {version[1]}
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
+def test_texts_install_the_package_from_no_index(text: Path) -> None:
+    assert not re.search(r"pip install [^\n`]*airflow-provider-skypilot-k8s", text.read_text())
