@@ -22,10 +22,9 @@ CONFIGURATION = {
     "AIRFLOW__METRICS__STATSD_PORT": "9125",
     "AIRFLOW__METRICS__STATSD_PREFIX": "airflow",
 }
-CELERY_CONFIGURATION = {
-    "AIRFLOW__CELERY__BROKER_URL": "redis://:password@localhost:1/0",
-    "AIRFLOW__CELERY__RESULT_BACKEND": "db+postgresql://postgres:postgres@localhost:1/postgres?sslmode=disable",
-}
+# Its PostgreSQL and its Redis, by addresses where nobody answers. Celery's results go to the same database.
+DATABASE = "postgresql://postgres:postgres@localhost:1/postgres?sslmode=disable"
+BROKER = "redis://:password@localhost:1/0"
 
 CONFIG_MOUNT = f"{AIRFLOW_HOME}/airflow.cfg"
 LOGS_MOUNT = f"{AIRFLOW_HOME}/logs"
