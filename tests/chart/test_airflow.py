@@ -52,6 +52,16 @@ def secret_data(values: dict[str, Any]) -> dict[str, bytes]:
     return {key: base64.b64decode(value) for key, value in data.items()}
 
 
+def test_no_container_waits_for_a_database_and_signals_go_to_the_main_process() -> None:
+    """What the image's entry point (Apache's or ours) would do by itself; tasks have no database to wait for."""
+    objects = render(AIRFLOW)
+    task = worker_pod(objects)["spec"]["containers"][0]
+    for container in (*airflow_containers(objects).values(), task):
+        variables = environment(container)
+        assert (variables["CONNECTION_CHECK_MAX_COUNT"], variables["DUMB_INIT_SETSID"]) == ("0", "0")
+        assert "command" not in container
+
+
 def test_four_components_after_the_tables_are_made() -> None:
     pod = airflow_pod(AIRFLOW)
     assert {container["name"] for container in pod["containers"]} == COMPONENTS

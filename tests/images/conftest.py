@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,11 +45,11 @@ class Tool:
             [*self.command, *arguments], check=True, capture_output=True, text=True, timeout=300
         ).stdout
 
-    def build(self, dockerfile: Path, context: Path, *, with_ca_bundle: bool) -> str:
-        """Build an image and give its name."""
-        name = f"localhost/k8s-sky/test:{uuid.uuid4().hex[:12]}"
+    def build(self, directory: Path, tag: str, *, with_ca_bundle: bool) -> str:
+        """Build an image of a directory with a Dockerfile, and give its name."""
+        name = f"localhost/k8s-sky/test:{tag}"
         secret = ["--secret", f"id=ca-bundle,src={CA_BUNDLE}"] if with_ca_bundle else []
-        command = [*self.build_command, *secret, "--file", str(dockerfile), "--tag", name, str(context)]
+        command = [*self.build_command, *secret, "--file", str(directory / "Dockerfile"), "--tag", name, str(directory)]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return name

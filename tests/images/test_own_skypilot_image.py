@@ -28,7 +28,7 @@ def build_on(tool: Tool, image: str, directory: Path) -> str:
     (directory / "scripts").mkdir()
     (directory / "scripts" / "train.sh").write_text("nvidia-smi\n")
     (directory / "Dockerfile").write_text(text)
-    return tool.build(directory / "Dockerfile", directory, with_ca_bundle=CA_BUNDLE.exists())
+    return tool.build(directory, "own-skypilot", with_ca_bundle=CA_BUNDLE.exists())
 
 
 @pytest.mark.parametrize("minor", [None, OLDEST_SKYPILOT])
@@ -56,4 +56,4 @@ def test_without_a_ca_bundle_nothing_of_it_needs_one(tool: Tool, skypilot_image:
         f"FROM {skypilot_image}\n"
         "RUN --mount=type=secret,id=ca-bundle,mode=0444 with-ca-bundle sh -c 'test -z \"$PIP_CERT\"'\n"
     )
-    tool("rmi", tool.build(tmp_path / "Dockerfile", tmp_path, with_ca_bundle=False))
+    tool("rmi", tool.build(tmp_path, "without-ca-bundle", with_ca_bundle=False))
