@@ -82,7 +82,7 @@ class Container:
         return [*self.tool.command, "exec", "--user", user or self.user, *variables, self.name, *command]
 
     def exec(
-        self, *command: str, environment: dict[str, str] | None = None, user: str | None = None, timeout: float = 120
+        self, *command: str, environment: dict[str, str] | None = None, user: str | None = None, timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run a program as a probe does: past the entry point."""
         return subprocess.run(
@@ -95,7 +95,7 @@ class Container:
         )
 
     def run(
-        self, *arguments: str, environment: dict[str, str] | None = None, user: str | None = None, timeout: float = 180
+        self, *arguments: str, environment: dict[str, str] | None = None, user: str | None = None, timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run a container's arguments: by the image's entry point."""
         command = (*self.tool.entry_point(self.image), *arguments)
