@@ -16,6 +16,7 @@ from k8s_sky_provider import credentials
 from k8s_sky_provider.credentials import _TOKEN_FILES, read_connection
 from k8s_sky_provider.exceptions import SkyCredentialsError
 from k8s_sky_provider.workspace import Credential
+from unit.k8s_sky_provider.airflow_version import about_its_extra
 from unit.k8s_sky_provider.connections import set_connection
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ SERVICE_ACCOUNT = {"type": "service_account"}
         ("aws", {}, None, "has no access key and secret key"),
         ("aws", {"login": "A", "password": "a b"}, None, "aws_secret_access_key must be text without white space"),
         ("aws", {"login": "A", "password": "s\nrole_arn=x"}, None, "must be text without white space"),
-        ("aws", {"login": "A", "password": "s", "extra": "{"}, None, "extra is not JSON"),
+        ("aws", {"login": "A", "password": "s", "extra": "{"}, None, about_its_extra("extra is not JSON")),
         ("google_cloud_platform", {}, None, "has none of keyfile_dict and key_path"),
         ("google_cloud_platform", {"extra": {"key_path": "/none"}}, None, "key_path cannot be read on the worker"),
         ("google_cloud_platform", {"extra": {"keyfile_dict": "{"}}, None, "is not JSON"),

@@ -14,6 +14,7 @@ from k8s_sky_provider.exceptions import SkyDeploymentError
 from k8s_sky_provider.hooks.skypilot import SkyPilotHook
 from k8s_sky_provider.operators import SkyBashOperator
 from k8s_sky_provider.provider_info import get_provider_info
+from unit.k8s_sky_provider.airflow_version import about_its_extra
 from unit.k8s_sky_provider.connections import set_connection
 from unit.k8s_sky_provider.fake_kubernetes import api_error
 from unit.k8s_sky_provider.operators.running import context_of, make_dag
@@ -93,8 +94,8 @@ def test_the_default_connection_need_not_exist() -> None:
     ("conn_type", "extra", "message"),
     [
         ("aws", {}, "connection 'team_a': its type is 'aws', not skypilot"),
-        ("skypilot", "{", "connection 'team_a': extra is not JSON"),
-        ("skypilot", "[]", "connection 'team_a': extra must be a JSON object, not list"),
+        ("skypilot", "{", about_its_extra("connection 'team_a': extra is not JSON")),
+        ("skypilot", "[]", about_its_extra("connection 'team_a': extra must be a JSON object, not list")),
         (
             "skypilot",
             {"imgae": "x"},
