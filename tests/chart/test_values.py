@@ -124,7 +124,7 @@ def test_notes_without_an_airflow_say_how_to_go_on() -> None:
 def test_notes_for_an_existing_airflow_name_the_configmap() -> None:
     text = notes({"airflowServiceAccounts": [{"name": "airflow-worker", "namespace": "airflow"}]})
     assert "configMapRef: {name: sky-provider}" in text
-    assert "pip install airflow-provider-skypilot-k8s" in text
+    assert "an Airflow image that has the provider: hack/build-images airflow" in text
 
 
 @pytest.mark.parametrize(("database", "warned"), [({}, True), ({"existingSecret": "db"}, False)])
