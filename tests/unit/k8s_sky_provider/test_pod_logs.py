@@ -256,23 +256,24 @@ def triggerer() -> Iterator[socket.socket]:
         logging.getLogger().addHandler(handler)
         handler.stream.write("a line\n" * 1000)
         handler.flush()
+        of_triggerer.settimeout(10)
         yield of_triggerer
         logging.getLogger().removeHandler(handler)
 
 
 @pytest.mark.usefixtures("soon")
 def test_a_trigger_does_not_end_before_the_triggerer_has_read_its_lines(triggerer: socket.socket) -> None:
-    async def end_and_read() -> tuple[bool, bool]:
+    async def end_and_read() -> bool:
         api = FakeApi((5, "ends"))
         async with api.serve() as hook:
             follower = asyncio.create_task(OnceAsyncPodManager(async_hook=hook).follow(POD, "base", api.is_over))
             await asyncio.wait({follower}, timeout=1)
             had_ended = follower.done()
-            triggerer.recv(1_000_000)
-            await asyncio.wait({follower}, timeout=10)
-            return had_ended, follower.done()
+            while not (await asyncio.wait({follower}, timeout=0.1))[0]:
+                triggerer.recv(1_000_000)
+            return had_ended
 
-    assert asyncio.run(end_and_read()) == (False, True)
+    assert asyncio.run(asyncio.wait_for(end_and_read(), 30)) is False
 
 
 @pytest.mark.usefixtures("soon")
