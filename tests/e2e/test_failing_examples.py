@@ -17,11 +17,8 @@ BY_CONTROLLERS = ("sky_managed_job", "sky_serving")
 SECONDS_FOR_PODS_TO_GO = 120
 
 
-@pytest.mark.parametrize(
-    "examples",
-    [SHORT, pytest.param(LONGER, marks=pytest.mark.slow), pytest.param(BY_CONTROLLERS, marks=pytest.mark.slow)],
-    ids=["short", "longer", "by controllers"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("examples", [SHORT, LONGER, BY_CONTROLLERS], ids=["short", "longer", "by controllers"])
 def test_examples_whose_first_jobs_fail_leave_nothing(
     airflow: LocalAirflow, clusters: Kubectl, examples: tuple[str, ...]
 ) -> None:
