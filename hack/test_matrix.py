@@ -27,6 +27,7 @@ BUILD = ROOT / ".build" / "matrix"
 PAGE = ROOT / "docs" / "versions.md"
 BEGIN, END = "<!-- matrix: begin, written by `make test-matrix` -->", "<!-- matrix: end -->"
 
+KUBECTL = (".build/bin/kubectl", "--kubeconfig", ".build/kubeconfig")
 HELM = (".build/bin/helm", "--kubeconfig", ".build/kubeconfig")
 
 UNIT, DAGS, END_TO_END = "unit tests", "example DAGs load", "end to end"
@@ -162,6 +163,9 @@ class ClusterCell:
         report.unlink(missing_ok=True)
         _call(["make", "--quiet", ".venv/installed"])
         _call(["hack/cluster", "up"])
+        # What was stopped in the middle holds volumes, and clusters that the new state does not know.
+        _call([*KUBECTL, "delete", "pods", "--namespace", "k8s-sky", "--selector", "dag_id"])
+        _call([*KUBECTL, "delete", "pods,services", "--namespace", "k8s-sky-clusters", "--all"])
         # The state of a newer SkyPilot is not for an older one; the chart's volume goes with it.
         _call([*HELM, "uninstall", "sky", "--namespace", "k8s-sky", "--ignore-not-found", "--wait"])
         _call(["hack/deploy", "tests/e2e/dags"], environment=environment)
