@@ -27,9 +27,6 @@ BUILD = ROOT / ".build" / "matrix"
 PAGE = ROOT / "docs" / "versions.md"
 BEGIN, END = "<!-- matrix: begin, written by `make test-matrix` -->", "<!-- matrix: end -->"
 
-KUBECTL = (".build/bin/kubectl", "--kubeconfig", ".build/kubeconfig")
-HELM = (".build/bin/helm", "--kubeconfig", ".build/kubeconfig")
-
 UNIT, DAGS, END_TO_END = "unit tests", "example DAGs load", "end to end"
 COLUMNS = (UNIT, DAGS, END_TO_END)
 
@@ -162,12 +159,8 @@ class ClusterCell:
         report.parent.mkdir(parents=True, exist_ok=True)
         report.unlink(missing_ok=True)
         _call(["make", "--quiet", ".venv/installed"])
-        _call(["hack/cluster", "up"])
-        # What was stopped in the middle holds volumes, and clusters that the new state does not know.
-        _call([*KUBECTL, "delete", "pods", "--namespace", "k8s-sky", "--selector", "dag_id"])
-        _call([*KUBECTL, "delete", "pods,services", "--namespace", "k8s-sky-clusters", "--all"])
-        # The state of a newer SkyPilot is not for an older one; the chart's volume goes with it.
-        _call([*HELM, "uninstall", "sky", "--namespace", "k8s-sky", "--ignore-not-found", "--wait"])
+        # A new cluster: nothing of a run that was stopped, and no state, which a newer SkyPilot may have made.
+        _call(["hack/cluster", "down"])
         _call(["hack/deploy", "tests/e2e/dags"], environment=environment)
         tests = [f"tests/e2e/{test}" for test in self.TESTS]
         _call([".venv/bin/pytest", *tests, f"--junitxml={report}"], may_fail=True)
