@@ -147,10 +147,15 @@ class ClusterCell:
         return f"skypilot-{self.skypilot}"
 
     @property
+    def lock(self) -> str:
+        """The locked environment of the runner."""
+        return f"requirements/skypilot-{self.skypilot}.txt"
+
+    @property
     def inputs(self) -> Sequence[str]:
         """The package, the images, their locks and the tests."""
-        locks = [f"requirements/{image}-{self.skypilot}.txt" for image in ("skypilot", "skypilot-cluster")]
-        return ("k8s_sky_provider", "images", "helm", "tests/e2e", *locks)
+        of_clusters = f"requirements/skypilot-cluster-{self.skypilot}.txt"
+        return ("k8s_sky_provider", "images", "helm", "tests/e2e", self.lock, of_clusters)
 
     def run(self) -> Ran:
         """Deploy it on a state of its own, and run pytest."""
@@ -167,9 +172,7 @@ class ClusterCell:
         if not report.exists():
             raise MatrixError("pytest has written no report")
         ran, _, skipped = read_report(report)
-        lock = (ROOT / self.inputs[-2]).read_text()
-        found = re.search(r"^skypilot(?:\[\w+\])?==(\S+)", lock, re.MULTILINE)
-        return Ran(versions={"SkyPilot": found[1] if found else ""}, counts={END_TO_END: ran}, skipped=skipped)
+        return Ran(versions=read_versions(ROOT / self.lock), counts={END_TO_END: ran}, skipped=skipped)
 
 
 def _call(command: Sequence[str], *, may_fail: bool = False, environment: dict[str, str] | None = None) -> None:
@@ -207,13 +210,17 @@ def _count(cases: Sequence[ET.Element]) -> Count:
 
 
 def read_versions(lock: Path) -> dict[str, str]:
-    """Return the versions of Airflow and of its provider of Kubernetes in a lock."""
+    """Return the versions of the products of the table that are in a lock."""
     text = lock.read_text()
-    names = {"Airflow": "apache-airflow", "cncf-kubernetes": "apache-airflow-providers-cncf-kubernetes"}
+    names = {
+        "Airflow": "apache-airflow",
+        "cncf-kubernetes": "apache-airflow-providers-cncf-kubernetes",
+        "SkyPilot": "skypilot",
+    }
     return {
         name: found[1]
         for name, package in names.items()
-        if (found := re.search(rf"^{package}==(\S+)", text, re.MULTILINE))
+        if (found := re.search(rf"^{package}(?:\[\w+\])?==(\S+)", text, re.MULTILINE))
     }
 
 
