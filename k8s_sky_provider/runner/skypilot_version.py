@@ -52,9 +52,9 @@ def check() -> None:
 
 
 def check_state(store: Store) -> None:
-    """Check that the state is none of a newer SkyPilot: its tables change in one direction only.
+    """Check that no newer SkyPilot has migrated the state: SkyPilot migrates forward only.
 
-    :raises ActionFailedError: if it is
+    :raises ActionFailedError: if one has
     """
     revision, newest = store.state_revision(), _newest_revision()
     if revision is not None and newest is not None and revision > newest:
