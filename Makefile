@@ -38,7 +38,7 @@ test-oldest-airflow: $(OLDEST_AIRFLOW)/installed ## unit tests on the oldest Air
 	$(OLDEST_AIRFLOW)/bin/pytest tests/unit -n 2
 
 .PHONY: test-matrix
-test-matrix: $(VENV)/installed ## unit tests on all versions of Airflow, into docs/versions.md; CELLS="name ..." for some
+test-matrix: $(VENV)/installed ## tests on all versions of Airflow, SkyPilot and Kubernetes, into docs/versions.md; CELLS="name ..." for some
 	$(BIN)/python hack/test_matrix.py $(CELLS)
 
 .PHONY: test-chart

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import contextlib
 import json
@@ -86,7 +87,8 @@ class LocalAirflow:
 
     def __init__(self) -> None:
         self.kubectl = Kubectl()
-        self._token = ""
+        self._authorization = ""
+        self._api = "/api/v2"
 
     def __enter__(self) -> Self:
         with socket.socket() as free:
@@ -115,12 +117,12 @@ class LocalAirflow:
             self._forward = None
 
     def wait_until_ready(self, timeout: float = 300) -> None:
-        """Wait until the API answers and gives a token."""
+        """Wait until the API lets us in."""
         deadline = time.monotonic() + timeout
-        credentials = {"username": "admin", "password": self.kubectl.secret(AIRFLOW_NAME, "admin-password")}
+        password = self.kubectl.secret(AIRFLOW_NAME, "admin-password")
         while True:
             try:
-                self._token = self._send("POST", "/auth/token", credentials)["access_token"]
+                self._log_in("admin", password)
             except OSError as error:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"Airflow did not answer for {timeout:.0f} s: {error}") from error
@@ -130,11 +132,30 @@ class LocalAirflow:
             else:
                 return
 
+    def _log_in(self, username: str, password: str) -> None:
+        self._authorization = ""
+        try:
+            answer = self._send("POST", "/auth/token", {"username": username, "password": password})
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.NOT_FOUND:
+                raise
+            # Airflow 2 has no tokens.
+            self._api = "/api/v1"
+            self._authorization = f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+            self._send("GET", f"{self._api}/dags?limit=1", None)
+        else:
+            self._authorization = f"Bearer {answer['access_token']}"
+
+    @property
+    def is_airflow_2(self) -> bool:
+        """Whether it is Airflow 2, whose API is another."""
+        return self._api == "/api/v1"
+
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Call ``/api/v2`` and return the decoded answer, over a break of the port-forward."""
+        """Call Airflow's REST API and return the decoded answer, over a break of the port-forward."""
         for attempt in range(5):
             try:
-                return self._send(method, f"/api/v2{path}", body)
+                return self._send(method, f"{self._api}{path}", body)
             except urllib.error.HTTPError as error:
                 text = f"{method} {path}: {error.code} {error.read().decode()[:500]}"
                 raise ApiError(text, error.code) from error
@@ -153,7 +174,7 @@ class LocalAirflow:
             headers={
                 "Content-Type": "application/json",
                 "Accept": "application/json",
-                **({"Authorization": f"Bearer {self._token}"} if self._token else {}),
+                **({"Authorization": self._authorization} if self._authorization else {}),
             },
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -179,7 +200,8 @@ class LocalAirflow:
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> str:
         """Start a run of a DAG and return its id."""
         self.wait_for_dag(dag_id)
-        body = {"logical_date": None, "conf": conf or {}, **({"dag_run_id": run_id} if run_id else {})}
+        date = {} if self.is_airflow_2 else {"logical_date": None}
+        body = {**date, "conf": conf or {}, **({"dag_run_id": run_id} if run_id else {})}
         return str(self.request("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
@@ -227,11 +249,15 @@ class LocalAirflow:
             f"?full_content=true&map_index={map_index}"
         )
         answer = self._request_if_there(path)
-        return "\n".join(_log_lines(answer["content"])) if answer else ""
+        if not answer:
+            return ""
+        lines = _log_lines_of_airflow_2 if self.is_airflow_2 else _log_lines
+        return "\n".join(lines(answer["content"]))
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """Return an XCom value, or None if there is none."""
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true"
+        as_it_is = "stringify=false" if self.is_airflow_2 else "deserialize=true"
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?{as_it_is}"
         answer = self._request_if_there(path)
         return answer["value"] if answer else None
 
@@ -270,6 +296,12 @@ def _log_lines(content: Any) -> Iterator[str]:
         yield str(entry.get("event", ""))
         for error in entry.get("error_detail") or []:
             yield f"{error.get('exc_type')}: {error.get('exc_value')}"
+
+
+def _log_lines_of_airflow_2(content: str) -> Iterator[str]:
+    for _, text in ast.literal_eval(content):
+        for line in text.splitlines():
+            yield re.sub(r"^\[[^]]+\] \{[^}]+\} [A-Z]+ - ", "", line)
 
 
 def without_noise(log: str) -> str:

@@ -1,13 +1,14 @@
 """Tests the versions that users have, cell by cell, and writes what ran into docs/versions.md: ``make test-matrix``.
 
-It can be stopped at any time: what is done is kept in .build/matrix/state.json, and a cell runs again when it failed or
-when what it tests has changed. Usage: hack/test_matrix.py [CELL...]; a cell that is named runs in any case.
+It can be stopped at any time: what is done is kept in docs/versions.json, and a cell runs again when it failed or when
+what it tests has changed. Usage: hack/test_matrix.py [CELL...]; a cell that is named runs in any case.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import fcntl
 import json
 import os
 import re
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build" / "matrix"
 PAGE = ROOT / "docs" / "versions.md"
+STATE = ROOT / "docs" / "versions.json"
+KUBERNETES = ROOT / "hack" / "local-kubernetes" / "compiled" / "modules"
 BEGIN, END = "<!-- matrix: begin, written by `make test-matrix` -->", "<!-- matrix: end -->"
 
 UNIT, DAGS, END_TO_END = "unit tests", "example DAGs load", "end to end"
@@ -130,49 +133,110 @@ class UnitCell:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClusterCell:
-    """End-to-end tests on the local cluster, with a minor of SkyPilot in the images.
+class Suite:
+    """End-to-end tests, and the DAGs that they need besides the examples."""
 
-    :param skypilot: the minor, as requirements/ has a lock for it
+    dags: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+# The quickstart DAG; tasks that are marked failed or cleared while their job runs, synchronous and deferred.
+OF_A_TASK = Suite(
+    dags=("tests/e2e/dags/e2e_killed.py", "tests/e2e/dags/e2e_faults.py"),
+    tests=(
+        "tests/e2e/test_main_job.py",
+        "tests/e2e/test_kill.py::test_a_task_marked_failed_takes_its_cluster_down",
+        "tests/e2e/test_faults.py::test_a_task_that_is_cleared_while_its_job_runs_cancels_it_and_begins_afresh",
+    ),
+)
+# Launch, exec, status and down; a managed job; the client of an API server of that SkyPilot.
+OF_SKYPILOT = Suite(
+    dags=("tests/e2e/dags",),
+    tests=("tests/e2e/test_main_job.py", "tests/e2e/test_managed_jobs.py", "tests/e2e/test_api_server.py"),
+)
+SUITES = {"airflow": OF_A_TASK, "kubernetes": OF_A_TASK, "skypilot": OF_SKYPILOT}
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterCell:
+    """End-to-end tests on the local cluster, with one product at a minor and the others at their newest.
+
+    :param product: a key of SUITES
+    :param minor: as there is a lock for it
     """
 
-    skypilot: str
-
-    TESTS = ("test_main_job.py", "test_managed_jobs.py", "test_api_server.py")
-    """Launch, exec, status and down; a managed job; the client of an API server of that SkyPilot."""
+    product: str
+    minor: str
 
     @property
     def name(self) -> str:
         """Its name on the command line."""
-        return f"skypilot-{self.skypilot}"
+        return f"{self.product}-{self.minor}"
 
     @property
-    def lock(self) -> str:
-        """The locked environment of the runner."""
-        return f"requirements/skypilot-{self.skypilot}.txt"
+    def minors(self) -> dict[str, str]:
+        """The minor of each product."""
+        return {product: locked_minors(product)[-1] for product in SUITES} | {self.product: self.minor}
 
     @property
     def inputs(self) -> Sequence[str]:
-        """The package, the images, their locks and the tests."""
-        of_clusters = f"requirements/skypilot-cluster-{self.skypilot}.txt"
-        return ("k8s_sky_provider", "images", "helm", "tests/e2e", self.lock, of_clusters)
+        """The package, the images, their locks, the cluster and the tests."""
+        airflow, kubernetes, skypilot = (minor for _, minor in sorted(self.minors.items()))
+        return (
+            "k8s_sky_provider",
+            "example_dags",
+            "images",
+            "helm",
+            "tests/e2e",
+            "hack/build-images",
+            "hack/deploy",
+            "hack/local_airflow.py",
+            "hack/local-kubernetes",
+            f"hack/local-kubernetes/compiled/modules/kubernetes-{kubernetes}",
+            f"requirements/airflow-{airflow}.txt",
+            f"requirements/skypilot-{skypilot}.txt",
+            f"requirements/skypilot-cluster-{skypilot}.txt",
+        )
 
     def run(self) -> Ran:
-        """Deploy it on a state of its own, and run pytest."""
-        environment = {"K8S_SKY_SKYPILOT": self.skypilot}
+        """Deploy it on a new cluster, and run pytest."""
+        environment = {f"K8S_SKY_{self.product.upper()}": self.minor}
+        suite = SUITES[self.product]
         report = BUILD / self.name / "junit.xml"
         report.parent.mkdir(parents=True, exist_ok=True)
         report.unlink(missing_ok=True)
         _call(["make", "--quiet", ".venv/installed"])
-        # A new cluster: nothing of a run that was stopped, and no state, which a newer SkyPilot may have made.
+        # A new cluster: nothing of a run that was stopped, and no state, which a newer version may have made.
         _call(["hack/cluster", "down"])
-        _call(["hack/deploy", "tests/e2e/dags"], environment=environment)
-        tests = [f"tests/e2e/{test}" for test in self.TESTS]
-        _call([".venv/bin/pytest", *tests, f"--junitxml={report}"], may_fail=True)
+        _call(["hack/deploy", *suite.dags], environment=environment)
+        _call([".venv/bin/pytest", *suite.tests, f"--junitxml={report}"], may_fail=True)
         if not report.exists():
             raise MatrixError("pytest has written no report")
         ran, _, skipped = read_report(report)
-        return Ran(versions=read_versions(ROOT / self.lock), counts={END_TO_END: ran}, skipped=skipped)
+        return Ran(versions=self.versions(), counts={END_TO_END: ran}, skipped=skipped)
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of each product."""
+        minors = self.minors
+        module = (KUBERNETES / f"kubernetes-{minors['kubernetes']}" / "go.mod").read_text()
+        found = re.search(r"^\tk8s\.io/kubernetes v(\S+)", module, re.MULTILINE)
+        return {
+            **read_versions(ROOT / "requirements" / f"airflow-{minors['airflow']}.txt"),
+            **read_versions(ROOT / "requirements" / f"skypilot-{minors['skypilot']}.txt"),
+            **({"Kubernetes": found[1]} if found else {}),
+        }
+
+
+def locked_minors(product: str) -> list[str]:
+    """Return the minors that there are locks for, oldest first."""
+    directory = KUBERNETES if product == "kubernetes" else ROOT / "requirements"
+    minors = {file.name.removesuffix(".txt").removeprefix(f"{product}-") for file in directory.glob(f"{product}-*")}
+    return sorted((minor for minor in minors if re.fullmatch(r"\d+\.\d+", minor)), key=as_numbers)
+
+
+def as_numbers(name: str) -> list[int]:
+    """Return the numbers in a name, to sort by."""
+    return [int(number) for number in re.findall(r"\d+", name)]
 
 
 def _call(command: Sequence[str], *, may_fail: bool = False, environment: dict[str, str] | None = None) -> None:
@@ -264,6 +328,8 @@ def run_cell(cell: Cell, state: State, *, tree: str, commit: str) -> bool:
     try:
         ran = cell.run()
         ran.check()
+        if tree_of(cell) != tree:
+            raise MatrixError("what it tests was changed while it ran")
     except MatrixError as error:
         state.put(cell, None)
         print(f"{cell.name}: refused: {error}", flush=True)
@@ -320,21 +386,32 @@ def tree_of(cell: Cell) -> str:
 def all_cells() -> list[Cell]:
     """Return the cells in the order in which they run: the oldest Airflow first."""
     locks = [file.stem for file in (ROOT / "requirements" / "matrix").glob("airflow-*.in")]
-    minors = [file.stem.removeprefix("skypilot-") for file in (ROOT / "requirements").glob("skypilot-[0-9]*.in")]
-    units = [UnitCell(name) for name in sorted(locks, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])]
     return [
-        *units,
-        *(ClusterCell(minor) for minor in sorted(minors, key=lambda minor: [int(n) for n in minor.split(".")])),
+        *(UnitCell(name) for name in sorted(locks, key=as_numbers)),
+        *(ClusterCell(product, minor) for product in SUITES for minor in locked_minors(product)),
     ]
 
 
 def main(names: Sequence[str]) -> int:
     """Run the cells that are named, or all that are not done; return the exit code of the script."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    lock = (BUILD / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another `make test-matrix` runs in this clone: wait for its end")
+        return 2
+    with lock:
+        return run_cells(names)
+
+
+def run_cells(names: Sequence[str]) -> int:
+    """Run the cells that are named, or all that are not done; return the exit code of the script."""
     cells = all_cells()
     if unknown := set(names) - {cell.name for cell in cells}:
         print(f"there is no cell {', '.join(sorted(unknown))}; there are {', '.join(cell.name for cell in cells)}")
         return 2
-    state = State(BUILD / "state.json")
+    state = State(STATE)
     are_green = True
     try:
         for cell in cells:

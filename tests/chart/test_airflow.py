@@ -231,6 +231,49 @@ def test_tasks_get_no_key_and_no_database() -> None:
     assert [mount["name"] for mount in worker["volumeMounts"]] == ["dags", "logs", "tmp"]
 
 
+AIRFLOW_2 = airflow_values(version="2.11", database={"existingSecret": "db"})
+
+
+class TestAirflow2:
+    """Airflow 2 has a webserver, its users in the database, and tasks that need the database themselves."""
+
+    def test_a_webserver_is_in_the_place_of_the_api_server(self) -> None:
+        server = airflow_containers(render(AIRFLOW_2))["api-server"]
+        assert server["args"][:2] == ["airflow", "webserver"]
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert server[probe]["httpGet"]["path"] == "/api/v1/version"
+
+    def test_dags_are_read_by_the_processor_and_not_by_the_scheduler(self) -> None:
+        containers = airflow_containers(render(AIRFLOW_2))
+        assert set(containers) == {*COMPONENTS, "prepare"}
+        assert environment(containers["scheduler"])["AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR"] == "True"
+        for name in ("dag-processor", "triggerer"):
+            probe = containers[name]["livenessProbe"]["exec"]["command"][-1]
+            ast.parse(probe)
+            assert '"http://localhost:8080/health"' in probe
+
+    def test_its_user_is_made_after_the_tables_and_the_password_is_in_no_argument(self) -> None:
+        script = airflow_containers(render(AIRFLOW_2))["prepare"]["args"][-1]
+        ast.parse(script)
+        assert script.index('"migrate"') < script.index('"users", "create"')
+        assert 'input=f"{password}\\n{password}\\n"' in script
+        assert "SIMPLE_AUTH_MANAGER" not in script
+
+    def test_tasks_have_the_database_and_its_key_and_no_other(self) -> None:
+        env = environment(worker_pod(render(AIRFLOW_2))["spec"]["containers"][0])
+        assert set(env) & KEYS == {"AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"}
+        assert env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == {"secretKeyRef": {"name": "db", "key": "connection"}}
+
+    def test_a_database_in_the_pod_is_refused(self) -> None:
+        with pytest.raises(RenderError, match=r"airflow\.database: the tasks of Airflow 2 need a database"):
+            render(airflow_values(version="2.11"))
+
+    @pytest.mark.parametrize("version", ["2.10", "3", "latest"])
+    def test_another_version_is_refused(self, version: str) -> None:
+        with pytest.raises(RenderError, match="/airflow/version"):
+            render(airflow_values(version=version))
+
+
 def test_a_dag_file_may_take_longer_to_read_than_its_import() -> None:
     objects = render(AIRFLOW)
     processor = environment(airflow_containers(objects)["dag-processor"])

@@ -23,6 +23,14 @@ app.kubernetes.io/component: airflow
 {{- include "sky.image" (dict "root" . "image" .Values.airflow.image) | required "airflow.image.repository: name the image with Airflow and the provider (images/airflow), or set airflow.enabled to false" -}}
 {{- end -}}
 
+{{- define "sky.airflow.apiPath" -}}
+{{- hasPrefix "2." .Values.airflow.version | ternary "/api/v1" "/api/v2" -}}
+{{- end -}}
+
+{{- define "sky.airflow.healthPath" -}}
+{{- hasPrefix "2." .Values.airflow.version | ternary "/health" "/api/v2/monitor/health" -}}
+{{- end -}}
+
 {{/* Environment of Airflow's own containers and of its tasks. */}}
 {{- define "sky.airflow.commonEnv" -}}
 # The image's entry point need not wait for the database: `prepare` does, and tasks have none.
@@ -62,40 +70,70 @@ app.kubernetes.io/component: airflow
 {{- end }}
 {{- end -}}
 
-{{/* Environment of Airflow's own containers only: tasks run the users' code and get no key and no database. */}}
-{{- define "sky.airflow.serverEnv" -}}
+{{/* The database and the key of what is encrypted in it: for Airflow's own containers, and for the tasks of Airflow 2. */}}
+{{- define "sky.airflow.databaseEnv" -}}
+- name: AIRFLOW__CORE__FERNET_KEY
+  valueFrom: {secretKeyRef: {name: {{ include "sky.airflow.secretName" . }}, key: fernet-key}}
+- name: AIRFLOW__DATABASE__SQL_ALCHEMY_CONN
+{{- if .Values.airflow.database.existingSecret }}
+  valueFrom: {secretKeyRef: {name: {{ .Values.airflow.database.existingSecret }}, key: {{ .Values.airflow.database.existingSecretKey }}}}
+{{- else if .Values.airflow.database.uri }}
+  valueFrom: {secretKeyRef: {name: {{ include "sky.airflow.name" . }}-database, key: connection}}
+{{- else if hasPrefix "2." .Values.airflow.version }}
+{{- fail "airflow.database: the tasks of Airflow 2 need a database that their pods reach: set existingSecret or uri" -}}
+{{- else }}
+  value: sqlite:////opt/airflow/state/airflow.db
+{{- end }}
+{{- end -}}
+
+{{/* Who may call the API: SimpleAuthManager's user, or in Airflow 2 a user of its database with a password. */}}
+{{- define "sky.airflow.apiEnv" -}}
 {{- $secret := include "sky.airflow.secretName" . -}}
+{{- if hasPrefix "2." .Values.airflow.version -}}
+- name: AIRFLOW__API__AUTH_BACKENDS
+  value: airflow.providers.fab.auth_manager.api.auth.backend.basic_auth,airflow.api.auth.backend.session
+- name: AIRFLOW__WEBSERVER__SECRET_KEY
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: api-secret-key}}
+- name: AIRFLOW__WEBSERVER__WORKERS
+  value: "1"
+# Airflow writes this file where it is missing, and the root file system is read-only.
+- name: AIRFLOW__WEBSERVER__CONFIG_FILE
+  value: /tmp/webserver_config.py
+{{- else -}}
+- name: AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS
+  value: {{ printf "%s:admin" .Values.airflow.admin.username | quote }}
+- name: AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE
+  value: /opt/airflow/state/passwords.json
+- name: AIRFLOW__API_AUTH__JWT_SECRET
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: jwt-secret}}
+- name: AIRFLOW__API__SECRET_KEY
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: api-secret-key}}
+{{- end }}
+{{- end -}}
+
+{{/* Environment of Airflow's own containers only: in Airflow 3, tasks run the users' code and get no key and no database. */}}
+{{- define "sky.airflow.serverEnv" -}}
 {{- include "sky.airflow.commonEnv" . }}
+{{ include "sky.airflow.databaseEnv" . }}
+{{ include "sky.airflow.apiEnv" . }}
 - name: AIRFLOW__CORE__EXECUTOR
   value: KubernetesExecutor
 - name: AIRFLOW__CORE__PARALLELISM
   value: {{ .Values.airflow.parallelism | quote }}
 - name: AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION
   value: "False"
-- name: AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS
-  value: {{ printf "%s:admin" .Values.airflow.admin.username | quote }}
-- name: AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE
-  value: /opt/airflow/state/passwords.json
-- name: AIRFLOW__CORE__FERNET_KEY
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: fernet-key}}
-- name: AIRFLOW__API_AUTH__JWT_SECRET
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: jwt-secret}}
-- name: AIRFLOW__API__SECRET_KEY
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: api-secret-key}}
-- name: AIRFLOW__DATABASE__SQL_ALCHEMY_CONN
-{{- if .Values.airflow.database.existingSecret }}
-  valueFrom: {secretKeyRef: {name: {{ .Values.airflow.database.existingSecret }}, key: {{ .Values.airflow.database.existingSecretKey }}}}
-{{- else if .Values.airflow.database.uri }}
-  valueFrom: {secretKeyRef: {name: {{ include "sky.airflow.name" . }}-database, key: connection}}
-{{- else }}
-  value: sqlite:////opt/airflow/state/airflow.db
-{{- end }}
 - name: AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT
   value: "180"
 - name: AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL
   value: {{ .Values.airflow.dagRefreshInterval | quote }}
 - name: AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK
   value: "True"
+{{- if hasPrefix "2." .Values.airflow.version }}
+- name: AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR
+  value: "True"
+- name: AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL
+  value: {{ .Values.airflow.dagRefreshInterval | quote }}
+{{- end }}
 - name: AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE
   value: {{ .Release.Namespace | quote }}
 - name: AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE
@@ -113,6 +151,9 @@ app.kubernetes.io/component: airflow
 {{ include "sky.airflow.commonEnv" . }}
 - name: AIRFLOW__CORE__EXECUTOR
   value: LocalExecutor
+{{- if hasPrefix "2." .Values.airflow.version }}
+{{ include "sky.airflow.databaseEnv" . }}
+{{- end }}
 {{- end -}}
 
 {{- define "sky.airflow.prepareEnv" -}}
@@ -180,16 +221,29 @@ app.kubernetes.io/component: airflow
 
 {{/*
 A script instead of a file: it puts the password where SimpleAuthManager reads it, then makes or upgrades the tables,
-once a database elsewhere answers.
+once a database elsewhere answers. In Airflow 2 the user is in the database; the password goes by standard input, for no
+list of processes to show it.
 */}}
 {{- define "sky.airflow.prepare" -}}
 import json, os, pathlib, subprocess
+{{- if not (hasPrefix "2." .Values.airflow.version) }}
 passwords = pathlib.Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
 passwords.write_text(json.dumps({os.environ["ADMIN_USERNAME"]: os.environ["ADMIN_PASSWORD"]}))
+{{- end }}
 {{- if or .Values.airflow.database.existingSecret .Values.airflow.database.uri }}
 subprocess.run(["airflow", "db", "check", "--retry", "60", "--retry-delay", "2"], check=True)
 {{- end }}
+{{- if hasPrefix "2." .Values.airflow.version }}
+subprocess.run(["airflow", "db", "migrate"], check=True)
+username, password = os.environ["ADMIN_USERNAME"], os.environ["ADMIN_PASSWORD"]
+user = ["--username", username, "--firstname", "Airflow", "--lastname", "Admin", "--email", f"{username}@example.com"]
+subprocess.run(
+    ["airflow", "users", "create", *user, "--role", "Admin"],
+    check=True, input=f"{password}\n{password}\n", text=True, start_new_session=True,
+)
+{{- else }}
 os.execvp("airflow", ["airflow", "db", "migrate"])
+{{- end }}
 {{- end -}}
 
 {{- define "sky.airflow.placement" -}}
@@ -265,11 +319,11 @@ exec:
     - |
       import json, sys, urllib.request
       try:
-          with urllib.request.urlopen("http://localhost:8080/api/v2/monitor/health", timeout=20) as answer:
-              status = json.load(answer)[{{ . | quote }}]["status"]
+          with urllib.request.urlopen("http://localhost:8080{{ include "sky.airflow.healthPath" .root }}", timeout=20) as answer:
+              status = json.load(answer)[{{ .component | quote }}]["status"]
       except OSError:
           sys.exit(0)
-      sys.exit(0 if status in ("healthy", None) else f"{{ . }} is {status}")
+      sys.exit(0 if status in ("healthy", None) else f"{{ .component }} is {status}")
 initialDelaySeconds: 120
 periodSeconds: 60
 timeoutSeconds: 30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pendulum
-from airflow.sdk import DAG, TriggerRule
+from airflow.providers.common.compat.sdk import DAG, TriggerRule
 
 from k8s_sky_provider.operators import (
     SkyAutostopOperator,

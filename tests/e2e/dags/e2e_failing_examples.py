@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow.sdk import DAG
+    from airflow.providers.common.compat.sdk import DAG
 
 FIRST_JOBS = {
     "sky_hello": ("echo Hello from", "exit 3; echo Hello from"),

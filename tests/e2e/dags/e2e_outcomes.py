@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG
 from kubernetes.client import models as k8s
 
 from k8s_sky_provider.operators import SkyLaunchOperator, SkyStatusOperator

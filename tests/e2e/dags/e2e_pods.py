@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 import pendulum
-from airflow.providers.common.compat.sdk import AirflowSkipException
-from airflow.sdk import DAG, task
+from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, task
 from kubernetes.client import models as k8s
 
 from k8s_sky_provider.decorators import sky_cluster

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pendulum
 from airflow.configuration import conf
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG
 
 from k8s_sky_provider.operators import (
     SkyDownOperator,

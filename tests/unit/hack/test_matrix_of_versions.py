@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 from typing import TYPE_CHECKING
 
 import pytest
 import test_matrix as matrix
-from test_matrix import COLUMNS, DAGS, END_TO_END, UNIT, Count, MatrixError, Ran, State, UnitCell
+from test_matrix import COLUMNS, DAGS, END_TO_END, UNIT, ClusterCell, Count, MatrixError, Ran, State, UnitCell, tree_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +49,14 @@ class FakeCell:
 @pytest.fixture
 def state(tmp_path: Path) -> State:
     return State(tmp_path / "below" / "state.json")
+
+
+@pytest.fixture(autouse=True)
+def tree(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The tree of each cell, by its name."""
+    trees: dict[str, str] = {}
+    monkeypatch.setattr(matrix, "tree_of", lambda cell: trees.get(cell.name, "t"))
+    return trees
 
 
 def run(cell: FakeCell, state: State, tree: str = "t") -> bool:
@@ -117,6 +126,14 @@ class TestState:
         run(FakeCell(ran), state)
         assert not state.is_done(FakeCell(), tree)
 
+    def test_one_that_was_changed_while_it_ran_counts_for_nothing(
+        self, state: State, tree: dict[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        tree["fake"] = "changed"
+        assert not run(FakeCell(), state)
+        assert state.entries() == {}
+        assert "fake: refused: what it tests was changed while it ran" in capsys.readouterr().out
+
     def test_the_others_are_kept(self, state: State) -> None:
         run(FakeCell(name="one"), state)
         run(FakeCell(RED, name="two"), state)
@@ -125,11 +142,11 @@ class TestState:
     def test_what_is_not_committed_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(matrix, "_git", lambda *arguments: " M a.py" if arguments[0] == "status" else "abc")
         with pytest.raises(MatrixError, match=r"commit this first.*\n M a\.py"):
-            matrix.tree_of(FakeCell())
+            tree_of(FakeCell())
 
     def test_another_input_is_another_tree(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(matrix, "_git", lambda *arguments: "" if arguments[0] == "status" else "\n".join(arguments))
-        assert matrix.tree_of(FakeCell()) == "rev-parse HEAD:k8s_sky_provider"
+        assert tree_of(FakeCell()) == "rev-parse HEAD:k8s_sky_provider"
 
 
 class TestMain:
@@ -141,8 +158,8 @@ class TestMain:
         page = tmp_path / "versions.md"
         page.write_text(f"# Versions\n\n{matrix.BEGIN}\n{matrix.END}\n")
         monkeypatch.setattr(matrix, "all_cells", lambda: cells)
-        monkeypatch.setattr(matrix, "tree_of", lambda cell: cell.name)
-        monkeypatch.setattr(matrix, "BUILD", tmp_path)
+        monkeypatch.setattr(matrix, "BUILD", tmp_path / "build")
+        monkeypatch.setattr(matrix, "STATE", tmp_path / "versions.json")
         monkeypatch.setattr(matrix, "PAGE", page)
         return cells
 
@@ -163,6 +180,14 @@ class TestMain:
         assert matrix.main([]) == 1
         assert cells[1].runs == 1
         assert "| 9 passed, 1 failed |" in matrix.PAGE.read_text()
+
+    def test_two_do_not_run_at_once(self, cells: list[FakeCell], capsys: pytest.CaptureFixture[str]) -> None:
+        matrix.BUILD.mkdir()
+        with (matrix.BUILD / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert matrix.main([]) == 2
+        assert "another `make test-matrix` runs" in capsys.readouterr().out
+        assert [cell.runs for cell in cells] == [0, 0]
 
     def test_a_name_that_is_none_is_refused(self, cells: list[FakeCell], capsys: pytest.CaptureFixture[str]) -> None:
         assert matrix.main(["three"]) == 2
@@ -213,3 +238,24 @@ class TestCells:
             version for version in ("2.11", "3.0", "3.1", "3.2", "3.3") for _ in range(2)
         ]
         assert [one["cncf-kubernetes"].rpartition(".")[0] for one in versions] == ["10.20", "10.25"] * 5
+
+    def test_on_the_cluster_each_product_has_its_oldest_and_its_newest(self) -> None:
+        cells = [cell for cell in matrix.all_cells() if isinstance(cell, ClusterCell)]
+        assert [cell.name for cell in cells] == [
+            *("airflow-2.11", "airflow-3.1", "airflow-3.3"),
+            *("kubernetes-1.35", "kubernetes-1.37"),
+            *("skypilot-0.12", "skypilot-0.13", "skypilot-0.14"),
+        ]
+
+    @pytest.mark.parametrize("cell", matrix.all_cells(), ids=lambda cell: cell.name)
+    def test_what_it_tests_is_there(self, cell: matrix.Cell) -> None:
+        assert [path for path in cell.inputs if not (matrix.ROOT / path).exists()] == []
+
+    def test_the_other_products_are_at_their_newest(self) -> None:
+        versions = ClusterCell("airflow", "2.11").versions()
+        assert {name: version.rpartition(".")[0] for name, version in versions.items()} == {
+            "Airflow": "2.11",
+            "cncf-kubernetes": "10.25",
+            "SkyPilot": "0.14",
+            "Kubernetes": "1.37",
+        }

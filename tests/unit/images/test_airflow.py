@@ -277,9 +277,10 @@ def test_its_base_has_the_airflow_of_the_lock() -> None:
     (tag,) = re.findall(
         r"^ARG AIRFLOW_BASE_IMAGE=docker.io/apache/airflow:(\S+)-python3\.11$", DOCKERFILE, re.MULTILINE
     )
-    assert f"\napache-airflow[statsd]=={tag}\n" in (REPOSITORY / "requirements" / "airflow.in").read_text()
+    assert f"\napache-airflow[statsd]=={tag}\n" in (REPOSITORY / "requirements" / "airflow-3.3.in").read_text()
 
 
+@pytest.mark.parametrize("minor", ["2.11", "3.1", "3.3"])
 @pytest.mark.parametrize("package_name", ["apache-airflow-providers-fab", "apache-airflow-providers-celery", "statsd"])
-def test_a_base_without_airflow_gets_what_the_chart_configures(package_name: str) -> None:
-    assert f"\n{package_name}==" in (REPOSITORY / "requirements" / "airflow.txt").read_text()
+def test_a_base_without_airflow_gets_what_the_chart_configures(package_name: str, minor: str) -> None:
+    assert f"\n{package_name}==" in (REPOSITORY / "requirements" / f"airflow-{minor}.txt").read_text()

@@ -53,7 +53,9 @@ def test_both_images_have_the_same_skypilot_and_an_sqlalchemy_that_it_works_with
         (["--tag", "a/b"], {}, "--tag a/b is no tag"),
         (["--tag"], {}, "--tag needs a value"),
         ([], {"BUILD_ARGS": "SKYPILOT_EXTRA=aws"}, "no image has a build argument SKYPILOT_EXTRA\n"),
-        ([], {"BUILD_ARGS": "SKYPILOT_VERSION=0.13.0"}, "say --skypilot MINOR"),
+        ([], {"BUILD_ARGS": "SKYPILOT_VERSION=0.13.0"}, "use --skypilot MINOR"),
+        (["--airflow", "2.10"], {}, "--airflow 2.10: there is no lock for it\n       there are: 2.11 3.1 3.3"),
+        ([], {"BUILD_ARGS": "AIRFLOW=3.1"}, "use --airflow MINOR"),
     ],
     ids=str,
 )
@@ -72,9 +74,16 @@ def test_what_cannot_be_built_is_refused_before_anything_is(
     assert error in done.stderr
 
 
+def test_the_default_airflow_is_the_newest() -> None:
+    minors = [lock.stem.removeprefix("airflow-") for lock in (REPOSITORY / "requirements").glob("airflow-[0-9]*.txt")]
+    newest = max(minors, key=lambda minor: [int(number) for number in minor.split(".")])
+    assert re.findall(r"^ARG AIRFLOW=(\S+)$", dockerfile("airflow"), re.MULTILINE) == [newest]
+    assert f'\n  version: "{newest}"\n' in (REPOSITORY / "helm" / "values.yaml").read_text()
+
+
 def test_development_uses_the_airflow_of_the_image() -> None:
     for package in ("apache-airflow", "apache-airflow-core", "apache-airflow-providers-cncf-kubernetes"):
-        assert pinned("dev.txt", package) == pinned("airflow.txt", package)
+        assert pinned("dev.txt", package) == pinned("airflow-3.3.txt", package)
 
 
 @pytest.mark.parametrize("image", ["skypilot-cluster", "airflow"])
