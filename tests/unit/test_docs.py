@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import reference
+import test_matrix
 
 from k8s_sky_provider.operators import SkyBaseOperator
 from k8s_sky_provider.operators.task_operator import SkyTaskOperator
@@ -65,6 +66,18 @@ def test_the_fault_table_has_rows_of_each_test_that_counts_and_nothing_but_zeros
     assert {(module, function) for *_, module, function in rows} == tests
 
 
-def test_the_table_of_versions_has_every_pair_that_is_locked() -> None:
-    rows = re.findall(r"^\| (airflow-\S+) \|", (ROOT / "docs" / "versions.md").read_text(), re.MULTILINE)
-    assert sorted(rows) == sorted(lock.stem for lock in (ROOT / "requirements" / "matrix").glob("airflow-*.txt"))
+def test_the_table_of_versions_has_every_cell_of_the_matrix() -> None:
+    rows = re.findall(r"^\| (\w+-[\d.]\S*) \|", (ROOT / "docs" / "versions.md").read_text(), re.MULTILINE)
+    assert rows == [cell.name for cell in test_matrix.all_cells()]
+
+
+def test_the_versions_that_the_texts_name_are_those_that_can_be_installed() -> None:
+    needed = (ROOT / "pyproject.toml").read_text()
+    (airflow,) = re.findall(r'"apache-airflow>=([\d.]+)', needed)
+    (provider,) = re.findall(r'"apache-airflow-providers-cncf-kubernetes>=([\d.]+)', needed)
+    for page in ("README.md", "docs/versions.md"):
+        text = " ".join((ROOT / page).read_text().split())
+        assert f"Airflow {airflow.removesuffix('.0')} and 3" in text
+        assert re.search(
+            rf"`apache-airflow-providers-cncf-kubernetes` (from )?{re.escape(provider.removesuffix('.0'))}", text
+        )
