@@ -31,11 +31,11 @@ types: $(VENV)/installed ## mypy, strict
 
 .PHONY: test-unit
 test-unit: $(VENV)/installed ## unit tests, without a cluster
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit -n auto
 
 .PHONY: test-oldest-airflow
 test-oldest-airflow: $(OLDEST_AIRFLOW)/installed ## unit tests on the oldest Airflow that is supported
-	$(OLDEST_AIRFLOW)/bin/pytest tests/unit -n 2
+	$(OLDEST_AIRFLOW)/bin/pytest tests/unit -n auto
 
 .PHONY: test-matrix
 test-matrix: $(VENV)/installed ## tests on all versions of Airflow, SkyPilot and Kubernetes, into docs/versions.md; CELLS="name ..." for some

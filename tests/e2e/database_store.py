@@ -5,8 +5,10 @@ from __future__ import annotations
 import concurrent.futures
 
 import sqlalchemy
+from sky import global_user_state
 
-from k8s_sky_provider.runner import database
+from k8s_sky_provider.runner import database, skypilot_version
+from k8s_sky_provider.runner.failure import ActionFailedError
 
 with concurrent.futures.ThreadPoolExecutor(20) as pool:
     # All at once on a database that is new: the table is made once.
@@ -38,4 +40,17 @@ server.execute(sqlalchemy.text(old))
 ours.forget_notes("owners", days=30, unless=lambda name: name.endswith("of use"))
 found = [ours.read_note("owners", name) for name in ("old", "old but of use", "young")]
 assert found == [None, {"second": 2}, {"second": 2}], found
+
+# SkyPilot's own migrations set the revision; one that no SkyPilot knows is refused before SkyPilot is called.
+assert ours.state_revision() is None
+global_user_state.get_clusters()
+skypilot_version.check_state(ours)
+assert ours.state_revision() is not None
+server.execute(sqlalchemy.text("UPDATE alembic_version_state_db SET version_num = '999'"))
+refusal = ""
+try:
+    skypilot_version.check_state(ours)
+except ActionFailedError as error:
+    refusal = error.reason
+assert "at revision 999, of a newer SkyPilot" in refusal, refusal
 print("all is well")
