@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from local_airflow import without_noise
 
 if TYPE_CHECKING:
     from local_airflow import LocalAirflow
+
+pytestmark = pytest.mark.slow
 
 DAG_ID = "sky_migrated"
 

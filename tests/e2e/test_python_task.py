@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from local_airflow import LocalAirflow, without_noise
 
+pytestmark = pytest.mark.slow
+
 DAG_ID = "e2e_python_task"
 
 
