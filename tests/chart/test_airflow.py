@@ -252,6 +252,12 @@ class TestAirflow2:
             ast.parse(probe)
             assert '"http://localhost:8080/health"' in probe
 
+    def test_airflowignore_has_globs(self) -> None:
+        """As regular expressions, which Airflow 2 takes them for, the chart's own would ignore every DAG."""
+        for component in ("scheduler", "dag-processor"):
+            env = environment(airflow_containers(render(AIRFLOW_2))[component])
+            assert env["AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX"] == "glob"
+
     def test_its_user_is_made_after_the_tables_and_the_password_is_in_no_argument(self) -> None:
         script = airflow_containers(render(AIRFLOW_2))["prepare"]["args"][-1]
         ast.parse(script)

@@ -46,6 +46,9 @@ app.kubernetes.io/component: airflow
   value: /tmp/airflow.cfg
 - name: AIRFLOW__CORE__DAGS_FOLDER
   value: /opt/airflow/dags
+# As in Airflow 3, for the chart's own .airflowignore.
+- name: AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX
+  value: glob
 - name: AIRFLOW__CORE__LOAD_EXAMPLES
   value: "False"
 # A small node that is busy takes longer than Airflow's 30 s to read a file, and drops its DAGs then.
