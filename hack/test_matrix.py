@@ -181,7 +181,7 @@ class ClusterCell:
     @property
     def inputs(self) -> Sequence[str]:
         """The package, the images, their locks, the cluster and the tests."""
-        airflow, kubernetes, skypilot = (minor for _, minor in sorted(self.minors.items()))
+        minors = self.minors
         return (
             "k8s_sky_provider",
             "example_dags",
@@ -192,10 +192,9 @@ class ClusterCell:
             "hack/deploy",
             "hack/local_airflow.py",
             "hack/local-kubernetes",
-            f"hack/local-kubernetes/compiled/modules/kubernetes-{kubernetes}",
-            f"requirements/airflow-{airflow}.txt",
-            f"requirements/skypilot-{skypilot}.txt",
-            f"requirements/skypilot-cluster-{skypilot}.txt",
+            f"requirements/airflow-{minors['airflow']}.txt",
+            f"requirements/skypilot-{minors['skypilot']}.txt",
+            f"requirements/skypilot-cluster-{minors['skypilot']}.txt",
         )
 
     def run(self) -> Ran:
