@@ -42,6 +42,12 @@ DEFERRED_LOG_PACE = 64 * 1024
 POD_DIRECTORIES = "K8S_SKY_POD_DIRECTORIES"
 """Environment variable of the pod: where something is mounted that is gone with it, as PATH has directories."""
 
+KILL_ANNOTATION = "k8s-sky/kill"
+"""Annotation of a pod that somebody wants the end of: :func:`kill_word`. A pod that ends without it is evicted."""
+
+TRY_ANNOTATION = "k8s-sky/try"
+"""Annotation of a pod: the number of the try that follows it. What an earlier try said of it counts no more."""
+
 REQUEST_LIMIT = 120_000
 """Bytes: Linux refuses a single argument of 128 KiB or more."""
 
@@ -82,6 +88,11 @@ class OnCancel(enum.StrEnum):
     DOWN = "down"
     STOP = "stop"
     LEAVE = "leave"
+
+
+def kill_word(try_number: int) -> str:
+    """Return what :data:`KILL_ANNOTATION` says of a pod whose end a try of the task wants."""
+    return str(try_number)
 
 
 def _from_mapping(cls: type[_Dataclass], name: str, data: JsonValue) -> _Dataclass:

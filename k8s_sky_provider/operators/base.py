@@ -17,7 +17,7 @@ from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import Kubern
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
-from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
+from airflow.providers.cncf.kubernetes.utils.pod_manager import OnKillAction, PodNotFoundException
 from airflow.providers.common.compat.sdk import (
     XCOM_RETURN_KEY,
     AirflowException,
@@ -52,12 +52,14 @@ from k8s_sky_provider.operators.arguments import (
     rendered_text,
 )
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
-from k8s_sky_provider.pod_logs import OncePodManager, read_up_to
+from k8s_sky_provider.pod_end import EndingPodManager, follows, leave_word, terminated_state
+from k8s_sky_provider.pod_logs import read_up_to
 from k8s_sky_provider.pod_security import SecurityContexts, Source
 from k8s_sky_provider.protocol import (
     DEFERRED_LOG_PACE,
     LOG_PACE,
     POD_DIRECTORIES,
+    TRY_ANNOTATION,
     ExitCode,
     OnCancel,
     Owner,
@@ -220,6 +222,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._event_message = ""
         self._connection: tuple[str, ConnectionSettings | None] | None = None
         self._connection_files: dict[str, str] = {}
+        self._try_number = 1
 
     @property
     def default_on_cancel(self) -> OnCancel | None:
@@ -235,7 +238,7 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def execute(self, context: Context) -> Any:
         """Check what can be known, run the pod (or defer), and return the action's value."""
-        self._read_pod_arguments()
+        self._begin_try(context)
         self._build_request(context)
         for key, value in self.known_xcoms(context).items():
             if key != XCOM_RETURN_KEY or self.push_return_value:
@@ -245,13 +248,17 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the result after a deferral."""
-        self._read_pod_arguments()
+        self._begin_try(context)
         self._event_message = str(event.get("message", ""))
         try:
             super().trigger_reentry(context, event)
         except PodNotFoundException as error:
             raise SkyPodFailedError(str(error)) from error
         return self._finish()
+
+    def _begin_try(self, context: Context) -> None:
+        self._try_number = context["ti"].try_number
+        self._read_pod_arguments()
 
     def _read_pod_arguments(self) -> None:
         """Give what Jinja has rendered its type in place: KubernetesPodOperator reads these attributes itself."""
@@ -287,10 +294,13 @@ class SkyBaseOperator(KubernetesPodOperator):
         return hook
 
     @cached_property
-    def pod_manager(self) -> OncePodManager:
-        """Return what reads the pod's log."""
-        return OncePodManager(
-            kube_client=self.client, callbacks=self.callbacks, base_container_name=self.base_container_name
+    def pod_manager(self) -> EndingPodManager:
+        """Return what reads the pod's log and deletes the pod."""
+        return EndingPodManager(
+            kube_client=self.client,
+            callbacks=self.callbacks,
+            base_container_name=self.base_container_name,
+            try_number=lambda: self._try_number,
         )
 
     def is_istio_enabled(self, pod: k8s.V1Pod) -> bool:
@@ -351,6 +361,11 @@ class SkyBaseOperator(KubernetesPodOperator):
         pod = super().build_pod_request_obj(context, **kwargs)
         # A model cannot tell what is taken away: who builds once more begins with what was given.
         self.security_context, self.container_security_context = given
+        if context is not None:
+            pod.metadata.annotations = {
+                **(pod.metadata.annotations or {}),
+                TRY_ANNOTATION: str(context["ti"].try_number),
+            }
         connections = [read_connection(credential) for credential in workspace.connections]
         self._connection_files = mount_connections(pod, self.base_container_name, connections)
         return pod
@@ -392,9 +407,17 @@ class SkyBaseOperator(KubernetesPodOperator):
                 # From None, or Airflow would log what ApiException says of it as well.
                 raise refused(error, f"the pod in namespace {pod_request_obj.metadata.namespace!r}") from None
             raise
+        if pod is not pod_request_obj:
+            self.client.patch_namespaced_pod(pod.metadata.name, pod.metadata.namespace, follows(self._try_number))
         if self._connection_files:
             create_for_pod(self.client, pod, self._connection_files, is_new=pod is pod_request_obj)
         return pod
+
+    def on_kill(self) -> None:
+        """Delete the pod, which has been told that it is killed."""
+        if self.pod and self.on_kill_action != OnKillAction.KEEP_POD:
+            leave_word(self.client, self.pod, self._try_number)
+        super().on_kill()
 
     def cleanup(
         self,
@@ -408,7 +431,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         This is the one place that sees the finished pod, deferred or not.
         """
         under_way = sys.exc_info()[1]
-        terminated = _terminated_state(remote_pod, self.base_container_name)
+        terminated = terminated_state(remote_pod, self.base_container_name)
         failed = "" if terminated or isinstance(under_way, (SkyPilotError, HTTPError)) else self._why_failed(pod)
         try:
             # A pod whose end nobody has seen is not deleted because the API is away.
@@ -705,12 +728,3 @@ def _join(given: list[Any] | None, added: list[Any], in_template: list[Any] | No
 
 def _key_of(item: Any, key: str) -> Any:
     return item.get(key) if isinstance(item, Mapping) else getattr(item, key)
-
-
-def _terminated_state(pod: k8s.V1Pod | None, container: str) -> k8s.V1ContainerStateTerminated | None:
-    if pod is None or pod.status is None:
-        return None
-    for status in pod.status.container_statuses or []:
-        if status.name == container and status.state is not None:
-            return status.state.terminated
-    return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 
-from k8s_sky_provider.kubernetes_api import PatientAsyncHook
+from k8s_sky_provider.pod_end import EndingAsyncHook
 from k8s_sky_provider.pod_logs import SECONDS_TO_NOTE, OnceAsyncPodManager, read_up_to
 
 if TYPE_CHECKING:
@@ -20,16 +20,18 @@ SECONDS_TO_READ_THE_END = 900
 
 
 class SkyPodTrigger(KubernetesPodTrigger):
-    """KubernetesPodTrigger, that follows the log, logs each line once and waits for an API that is away."""
+    """KubernetesPodTrigger, that follows the log, logs each line once, waits for an API and says when it kills."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return this class's path and KubernetesPodTrigger's arguments."""
         return f"{type(self).__module__}.{type(self).__qualname__}", super().serialize()[1]
 
     @cached_property
-    def hook(self) -> PatientAsyncHook:
+    def hook(self) -> EndingAsyncHook:
         """Return the client of the Kubernetes API."""
-        return PatientAsyncHook(
+        return EndingAsyncHook(
+            # Known only once the triggerer runs this.
+            try_number=lambda: getattr(self.task_instance, "try_number", 0),
             conn_id=self.kubernetes_conn_id,
             in_cluster=self.in_cluster,
             config_dict=self.config_dict,

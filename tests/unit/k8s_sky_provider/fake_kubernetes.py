@@ -28,7 +28,7 @@ from kubernetes.client import ApiClient
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 
-from k8s_sky_provider.protocol import ExitCode, SkyRequest, SkyResult
+from k8s_sky_provider.protocol import KILL_ANNOTATION, ExitCode, SkyRequest, SkyResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,10 +106,11 @@ def request_of(pod: k8s.V1Pod) -> SkyRequest:
 
 @dataclasses.dataclass
 class Deletion:
-    """A pod that somebody asked to delete."""
+    """A pod that somebody asked to delete, and what it was told before."""
 
     name: str
     grace_period_seconds: int | None
+    word: str | None
 
 
 class FakeKubernetes:
@@ -206,16 +207,20 @@ class FakeKubernetes:
             ]
         )
 
-    def patch_namespaced_pod(self, name: str, namespace: str, body: dict[str, Any]) -> k8s.V1Pod:
+    def patch_namespaced_pod(
+        self, name: str, namespace: str, body: dict[str, Any], _request_timeout: float | None = None
+    ) -> k8s.V1Pod:
         pod = self._find(name, namespace)
-        pod.metadata.labels = {**(pod.metadata.labels or {}), **body["metadata"]["labels"]}
+        for field, changes in body["metadata"].items():
+            changed = {**(getattr(pod.metadata, field) or {}), **changes}
+            setattr(pod.metadata, field, {key: value for key, value in changed.items() if value is not None})
         return self._show(name)
 
     def delete_namespaced_pod(
         self, name: str, namespace: str, body: object = None, grace_period_seconds: int | None = None
     ) -> None:
-        self._find(name, namespace)
-        self.deleted.append(Deletion(name, grace_period_seconds))
+        annotations = self._find(name, namespace).metadata.annotations or {}
+        self.deleted.append(Deletion(name, grace_period_seconds, annotations.get(KILL_ANNOTATION)))
         if self.end_on_delete:
             self._stages[name] = [self.end_on_delete]
         else:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
+from types import SimpleNamespace
 from unittest.mock import AsyncMock
 
 import pytest
 
+from k8s_sky_provider.pod_end import EndingAsyncHook
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from unit.k8s_sky_provider.airflow_version import AIRFLOW
 
@@ -39,3 +42,30 @@ def test_a_killed_task_deletes_its_pod(trigger: SkyPodTrigger, monkeypatch: pyte
 def test_a_triggerer_that_is_stopped_leaves_it(trigger: SkyPodTrigger, monkeypatch: pytest.MonkeyPatch) -> None:
     delete = stop(trigger, monkeypatch, "deferred", is_killed=False)
     delete.assert_not_awaited()
+
+
+def test_a_pod_is_told_that_it_is_killed_before_it_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    class Pods:
+        def __init__(self, _: object) -> None: ...
+
+        async def patch_namespaced_pod(self, name: str, namespace: str, body: object, **_: object) -> None:
+            calls.append(("patch", name, namespace, body))
+
+        async def delete_namespaced_pod(self, *, name: str, namespace: str, **_: object) -> None:
+            calls.append(("delete", name, namespace))
+
+    hook = EndingAsyncHook(conn_id=None, in_cluster=True, try_number=lambda: 2)
+    monkeypatch.setattr(hook, "get_conn", contextlib.nullcontext)
+    monkeypatch.setattr("kubernetes_asyncio.client.CoreV1Api", Pods)
+    asyncio.run(hook.delete_pod("pod", "sky", 77))
+    assert calls == [
+        ("patch", "pod", "sky", {"metadata": {"annotations": {"k8s-sky/kill": "2"}}}),
+        ("delete", "pod", "sky"),
+    ]
+
+
+def test_the_word_is_of_the_try_that_the_triggerer_runs(trigger: SkyPodTrigger) -> None:
+    trigger._task_instance = SimpleNamespace(try_number=4)
+    assert trigger.hook._try_number() == 4

@@ -1,0 +1,103 @@
+"""Whoever ends a pod that is at work says so on it; who takes it up again takes that back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
+
+from k8s_sky_provider import exceptions
+from k8s_sky_provider.operators import SkyLaunchOperator
+from k8s_sky_provider.protocol import KILL_ANNOTATION, TRY_ANNOTATION, ExitCode, SkyResult
+from unit.k8s_sky_provider.fake_kubernetes import api_error, reports, running
+from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
+
+if TYPE_CHECKING:
+    from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
+
+pytestmark = pytest.mark.usefixtures("deployment")
+
+
+def make_launch(**arguments: Any) -> SkyLaunchOperator:
+    return SkyLaunchOperator(
+        task_id="task", dag=make_dag(), cluster_name="demo", sky_task_yaml={"run": "echo"}, **arguments
+    )
+
+
+def run_out_of_time() -> None:
+    raise AirflowTaskTimeout("Timeout, PID: 7")
+
+
+def words_of(kubernetes: FakeKubernetes) -> list[str | None]:
+    return [deletion.word for deletion in kubernetes.deleted]
+
+
+class TestWord:
+    """What a pod is told before it is deleted."""
+
+    def test_a_killed_task_tells_its_pod(self, kubernetes: FakeKubernetes) -> None:
+        operator = make_launch()
+        kubernetes.while_running = operator.on_kill
+        with pytest.raises(exceptions.SkyCancelledError):
+            run_task(lambda: operator, kubernetes, TaskInstance(try_number=3))
+        assert words_of(kubernetes) == ["3"]
+
+    def test_so_does_one_whose_time_is_over(self, kubernetes: FakeKubernetes) -> None:
+        kubernetes.life = lambda _: [running()]
+        kubernetes.while_running = run_out_of_time
+        with pytest.raises(AirflowTaskTimeout):
+            run_task(make_launch, kubernetes)
+        assert words_of(kubernetes) == ["1"]
+
+    def test_and_one_whose_time_is_over_while_it_is_deferred(self, kubernetes: FakeKubernetes) -> None:
+        kubernetes.life = lambda _: [running()]
+        operator = make_launch(deferrable=True)
+        with pytest.raises(TaskDeferred):
+            operator.execute(context_of(operator))
+        event = {"status": "timeout", "name": kubernetes.pod.metadata.name, "namespace": "sky", "message": "too late"}
+        operator = make_launch(deferrable=True)
+        with pytest.raises(exceptions.SkyPilotError):
+            operator.trigger_reentry(context_of(operator), event)
+        assert words_of(kubernetes) == ["1"]
+
+    def test_a_pod_that_is_done_is_told_nothing(self, kubernetes: FakeKubernetes) -> None:
+        run_task(lambda: make_launch(deferrable=True), kubernetes)
+        assert words_of(kubernetes) == [None]
+
+    def test_a_pod_that_is_kept_is_told_nothing(self, kubernetes: FakeKubernetes) -> None:
+        operator = make_launch(on_kill_action="keep_pod")
+        kubernetes.while_running = operator.on_kill
+        with pytest.raises(exceptions.SkyCancelledError):
+            run_task(lambda: operator, kubernetes)
+        assert KILL_ANNOTATION not in kubernetes.pod.metadata.annotations
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_a_pod_that_cannot_be_told_is_deleted_all_the_same(
+        self, status: int, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise api_error(status, "no")
+
+        operator = make_launch()
+        monkeypatch.setattr(kubernetes, "patch_namespaced_pod", refuse)
+        kubernetes.while_running = operator.on_kill
+        with pytest.raises(exceptions.SkyCancelledError):
+            run_task(lambda: operator, kubernetes)
+        assert words_of(kubernetes) == [None]
+        assert ("will take it for an eviction" in caplog.text) is (status == 403)
+
+
+class TestNextTry:
+    """The try that takes a pod up again."""
+
+    def test_takes_back_what_an_earlier_one_has_said(self, kubernetes: FakeKubernetes) -> None:
+        result = SkyResult(action="launch", exit_code=ExitCode.OK, return_value="demo", cluster_name="demo")
+        kubernetes.life = lambda _: [running(), running(), reports(result)]
+        lost = make_launch()
+        lost.get_or_create_pod(lost.build_pod_request_obj(context_of(lost)), context_of(lost))
+        kubernetes.pod.metadata.annotations[KILL_ANNOTATION] = "1"
+        assert kubernetes.pod.metadata.annotations[TRY_ANNOTATION] == "1"
+        run_task(make_launch, kubernetes, TaskInstance(try_number=2))
+        annotations = kubernetes.pod.metadata.annotations
+        assert (KILL_ANNOTATION in annotations, annotations[TRY_ANNOTATION]) == (False, "2")
