@@ -70,6 +70,10 @@ class SkyCancelledError(SkyPilotError):
     """The action was told to stop before it was done (exit code 143). Retried, unless a user set the state."""
 
 
+class SkyEvictedError(SkyPilotError):
+    """The worker was evicted; its job and its cluster go on, and the next try with them. Retried."""
+
+
 class SkyPodFailedError(SkyPilotError):
     """The pod ended without a result: out of memory, evicted, deleted, node lost. Retried."""
 

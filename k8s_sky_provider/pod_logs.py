@@ -365,6 +365,13 @@ class OncePodManager(PodManager):
         """Take all lines up to a timestamp of :attr:`NewLines.last` as known."""
         self._new_lines[(pod.metadata.uid, container_name)] = NewLines(since)
 
+    def note_position(self, pod: k8s.V1Pod, container_name: str) -> None:
+        """Note on a pod how far its log has been read, for the try that goes on with it."""
+        read = self._new_lines.get((pod.metadata.uid, container_name))
+        if read and read.last:
+            body = {"metadata": {"annotations": {POSITION_ANNOTATION: read.last}}}
+            self._client.patch_namespaced_pod(pod.metadata.name, pod.metadata.namespace, body)
+
     def fetch_requested_init_container_logs(
         self, pod: k8s.V1Pod, init_containers: Iterable[str] | str | Literal[True] | None, *args: Any, **kwargs: Any
     ) -> list[PodLoggingStatus]:

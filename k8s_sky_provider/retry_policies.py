@@ -20,6 +20,7 @@ except ImportError as error:
 
 from k8s_sky_provider.exceptions import (
     SkyCancelledError,
+    SkyEvictedError,
     SkyPodFailedError,
     SkyResourcesUnavailableError,
     SkyTransientError,
@@ -28,7 +29,7 @@ from k8s_sky_provider.exceptions import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-_PASSING = (SkyTransientError, SkyPodFailedError, SkyCancelledError)
+_PASSING = (SkyTransientError, SkyPodFailedError, SkyCancelledError, SkyEvictedError)
 
 
 class SkyRetryPolicy(RetryPolicy):

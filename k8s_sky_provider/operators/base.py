@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Never
@@ -33,6 +34,7 @@ from k8s_sky_provider.credentials import read_connection
 from k8s_sky_provider.exceptions import (
     SkyCancelledError,
     SkyDeploymentError,
+    SkyEvictedError,
     SkyPilotError,
     SkyPodFailedError,
     SkyRequestError,
@@ -52,8 +54,10 @@ from k8s_sky_provider.operators.arguments import (
     rendered_text,
 )
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
+from k8s_sky_provider.operators.task_states import states_of
+from k8s_sky_provider.operators.worker_stop import WorkerEvictedError, WorkerStop, within
 from k8s_sky_provider.pod_end import EndingPodManager, follows, leave_word, terminated_state
-from k8s_sky_provider.pod_logs import read_up_to
+from k8s_sky_provider.pod_logs import SECONDS_TO_NOTE, OncePodManager, read_up_to
 from k8s_sky_provider.pod_security import SecurityContexts, Source
 from k8s_sky_provider.protocol import (
     DEFERRED_LOG_PACE,
@@ -222,7 +226,9 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._event_message = ""
         self._connection: tuple[str, ConnectionSettings | None] | None = None
         self._connection_files: dict[str, str] = {}
+        self._ti: Any = None
         self._try_number = 1
+        self._worker_stop: WorkerStop | None = None
 
     @property
     def default_on_cancel(self) -> OnCancel | None:
@@ -238,27 +244,64 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def execute(self, context: Context) -> Any:
         """Check what can be known, run the pod (or defer), and return the action's value."""
-        self._begin_try(context)
-        self._build_request(context)
-        for key, value in self.known_xcoms(context).items():
-            if key != XCOM_RETURN_KEY or self.push_return_value:
-                context["ti"].xcom_push(key=key, value=value)
-        super().execute(context)
+        with self._ending_with_the_worker():
+            self._begin_try(context)
+            self._build_request(context)
+            for key, value in self.known_xcoms(context).items():
+                if key != XCOM_RETURN_KEY or self.push_return_value:
+                    context["ti"].xcom_push(key=key, value=value)
+            super().execute(context)
         return self._finish()
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the result after a deferral."""
-        self._begin_try(context)
-        self._event_message = str(event.get("message", ""))
-        try:
-            super().trigger_reentry(context, event)
-        except PodNotFoundException as error:
-            raise SkyPodFailedError(str(error)) from error
+        with self._ending_with_the_worker():
+            self._begin_try(context)
+            self._event_message = str(event.get("message", ""))
+            try:
+                super().trigger_reentry(context, event)
+            except PodNotFoundException as error:
+                raise SkyPodFailedError(str(error)) from error
         return self._finish()
 
     def _begin_try(self, context: Context) -> None:
-        self._try_number = context["ti"].try_number
+        self._ti = context["ti"]
+        self._try_number = self._ti.try_number
         self._read_pod_arguments()
+        if self._killed:
+            raise SkyCancelledError("The task was killed before it began")
+
+    @contextlib.contextmanager
+    def _ending_with_the_worker(self) -> Iterator[None]:
+        """Raise what it means for the task when its worker is evicted."""
+        try:
+            yield
+        except WorkerEvictedError:
+            raise self._evicted() from None
+        finally:
+            if self._worker_stop:
+                self._worker_stop.wait()
+
+    def _evicted(self) -> SkyEvictedError:
+        pod = f"pod {self.pod.metadata.name} runs on, and " if self.pod else ""
+        return SkyEvictedError(f"The worker was told to stop and nobody has ended the task: {pod}the next try goes on")
+
+    def _raise_if_evicted(self, terminated: k8s.V1ContainerStateTerminated | None) -> None:
+        """Raise if the worker is evicted, unless the pod is done: its result is taken in any case."""
+        pod = self.pod
+        if self._worker_stop is None or not self._worker_stop.wait() or terminated:
+            return
+        if pod:
+            within(SECONDS_TO_NOTE, lambda: self.pod_manager.note_position(pod, self.base_container_name))
+        raise self._evicted()
+
+    def _tries_left(self) -> int:
+        return max(0, self._ti.max_tries + 1 - self._try_number) if self._ti else 0
+
+    def _states(self) -> list[Any]:
+        ti: Any = self._ti
+        map_index = -1 if ti.map_index is None else ti.map_index
+        return states_of(ti, dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=map_index)
 
     def _read_pod_arguments(self) -> None:
         """Give what Jinja has rendered its type in place: KubernetesPodOperator reads these attributes itself."""
@@ -294,7 +337,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         return hook
 
     @cached_property
-    def pod_manager(self) -> EndingPodManager:
+    def pod_manager(self) -> OncePodManager:
         """Return what reads the pod's log and deletes the pod."""
         return EndingPodManager(
             kube_client=self.client,
@@ -409,12 +452,25 @@ class SkyBaseOperator(KubernetesPodOperator):
             raise
         if pod is not pod_request_obj:
             self.client.patch_namespaced_pod(pod.metadata.name, pod.metadata.namespace, follows(self._try_number))
+            self.pod_manager.resume(pod, self.base_container_name, read_up_to(pod, None))
         if self._connection_files:
             create_for_pod(self.client, pod, self._connection_files, is_new=pod is pod_request_obj)
+        if self._killed:
+            # Told to stop before there was a pod to be deleted.
+            self.pod = pod
+            self._kill()
         return pod
 
     def on_kill(self) -> None:
-        """Delete the pod, which has been told that it is killed."""
+        """Find out whether the task is killed or its worker evicted; Airflow calls this in a signal handler."""
+        if self._worker_stop is None:
+            self._worker_stop = WorkerStop(ask=self._states, kill=self._kill, is_followed=self._tries_left() > 0)
+            self._worker_stop.begin()
+        else:
+            self._worker_stop.interrupt()
+
+    def _kill(self) -> None:
+        """Delete the pod, which is told before that it is killed."""
         if self.pod and self.on_kill_action != OnKillAction.KEEP_POD:
             leave_word(self.client, self.pod, self._try_number)
         super().on_kill()
@@ -432,6 +488,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         """
         under_way = sys.exc_info()[1]
         terminated = terminated_state(remote_pod, self.base_container_name)
+        self._raise_if_evicted(terminated)
         failed = "" if terminated or isinstance(under_way, (SkyPilotError, HTTPError)) else self._why_failed(pod)
         try:
             # A pod whose end nobody has seen is not deleted because the API is away.

@@ -40,11 +40,12 @@ def about_its_extra(message: str) -> str:
 
 
 def create_tables() -> None:
-    """Create the tables into which a task of an Airflow 2 looks: connections and runs, of which there are none."""
+    """Create the tables into which a task of an Airflow 2 looks: connections, runs, task instances: there are none."""
     from airflow import settings
     from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
     from airflow.models.tasklog import LogTemplate
     from airflow.providers.common.compat.sdk import Connection
 
-    models: list[Any] = [Connection, LogTemplate, DagRun]
+    models: list[Any] = [Connection, LogTemplate, DagRun, TaskInstance]
     models[0].metadata.create_all(settings.engine, tables=[model.__table__ for model in models])

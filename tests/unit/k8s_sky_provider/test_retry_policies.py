@@ -36,7 +36,13 @@ def delays(error: BaseException, tries: int = 8) -> list[float | None]:
 
 @has_policies
 @pytest.mark.parametrize(
-    "error", [exceptions.SkyTransientError, exceptions.SkyPodFailedError, exceptions.SkyCancelledError]
+    "error",
+    [
+        exceptions.SkyTransientError,
+        exceptions.SkyPodFailedError,
+        exceptions.SkyCancelledError,
+        exceptions.SkyEvictedError,
+    ],
 )
 def test_what_may_pass_soon_is_tried_again_soon_and_ever_later(error: type[exceptions.SkyPilotError]) -> None:
     assert delays(error("lost")) == [30, 60, 120, 240, 480, 600, 600, 600]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from types import SimpleNamespace
+from typing import Any, cast
 from unittest.mock import AsyncMock
 
 import pytest
@@ -29,8 +30,7 @@ def stop(trigger: SkyPodTrigger, monkeypatch: pytest.MonkeyPatch, state: str, *,
     if is_killed and AIRFLOW >= (3, 3):
         asyncio.run(trigger.on_kill())
     asyncio.run(trigger.cleanup())
-    delete: AsyncMock = trigger.hook.delete_pod
-    return delete
+    return cast("AsyncMock", trigger.hook.delete_pod)
 
 
 @pytest.mark.parametrize("state", ["failed", "success", "up_for_retry"])
@@ -45,7 +45,7 @@ def test_a_triggerer_that_is_stopped_leaves_it(trigger: SkyPodTrigger, monkeypat
 
 
 def test_a_pod_is_told_that_it_is_killed_before_it_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[tuple[Any, ...]] = []
 
     class Pods:
         def __init__(self, _: object) -> None: ...
@@ -66,6 +66,8 @@ def test_a_pod_is_told_that_it_is_killed_before_it_is_deleted(monkeypatch: pytes
     ]
 
 
-def test_the_word_is_of_the_try_that_the_triggerer_runs(trigger: SkyPodTrigger) -> None:
-    trigger._task_instance = SimpleNamespace(try_number=4)
+def test_the_word_is_of_the_try_that_the_triggerer_runs(
+    trigger: SkyPodTrigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trigger, "_task_instance", SimpleNamespace(try_number=4))
     assert trigger.hook._try_number() == 4

@@ -1,0 +1,220 @@
+"""A worker that is told to stop: whether that is a kill or an eviction, and what becomes of the task and its pod."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from k8s_sky_provider import exceptions
+from k8s_sky_provider.operators import SkyLaunchOperator, worker_stop
+from k8s_sky_provider.operators.task_states import states_of
+from k8s_sky_provider.pod_logs import POSITION_ANNOTATION, OncePodManager
+from k8s_sky_provider.protocol import KILL_ANNOTATION, SkyResult
+from unit.k8s_sky_provider.airflow_version import AIRFLOW
+from unit.k8s_sky_provider.fake_kubernetes import reports, running
+from unit.k8s_sky_provider.operators.running import TaskInstance, make_dag, run_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
+
+pytestmark = pytest.mark.usefixtures("deployment")
+
+KILLS = ["failed", "success", "skipped", "removed", "restarting", None]
+"""States of a kill; None is a task instance that is no more."""
+
+EVICTIONS = ["running", "queued", "deferred", "up_for_retry", "scheduled"]
+
+
+class AirflowTaskTerminated(BaseException):
+    """What Airflow 2 raises in its handler."""
+
+
+def make_launch(**arguments: Any) -> SkyLaunchOperator:
+    return SkyLaunchOperator(
+        task_id="task", dag=make_dag(), cluster_name="demo", sky_task_yaml={"run": "echo"}, **arguments
+    )
+
+
+def task_instance(state: str | None, **fields: Any) -> TaskInstance:
+    return TaskInstance(max_tries=2, task_states={} if state is None else {"task": state}, **fields)
+
+
+@pytest.fixture(params=["Airflow 2", "Airflow 3"])
+def handler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], None]]:
+    """Handle SIGTERM as Airflow's task runner does: 3 goes on after on_kill, 2 raises."""
+    monkeypatch.setattr(worker_stop, "SECONDS_BETWEEN_SIGNALS", 0.1)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def install(operator: SkyLaunchOperator) -> None:
+        def handle(*_: Any) -> None:
+            operator.on_kill()
+            if request.param == "Airflow 2":
+                raise AirflowTaskTerminated
+
+        signal.signal(signal.SIGTERM, handle)
+
+    yield install
+    signal.signal(signal.SIGTERM, before)
+
+
+def be_told_to_stop() -> None:
+    """Be at work for half a minute, unless SIGTERM ends that."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(30)
+
+
+class TestEviction:
+    """Nobody has ended the task."""
+
+    @pytest.mark.parametrize("state", EVICTIONS)
+    def test_the_try_ends_soon_and_its_pod_runs_on(
+        self, state: str, kubernetes: FakeKubernetes, handler: Callable[[Any], None]
+    ) -> None:
+        operator = make_launch()
+        handler(operator)
+        kubernetes.life = lambda _: [running()]
+        kubernetes.while_running = be_told_to_stop
+        began = time.monotonic()
+        with pytest.raises(exceptions.SkyEvictedError, match="the next try goes on"):
+            run_task(lambda: operator, kubernetes, task_instance(state))
+        assert time.monotonic() - began < 10
+        assert kubernetes.deleted == []
+        assert KILL_ANNOTATION not in kubernetes.pod.metadata.annotations
+
+    @pytest.mark.parametrize("answer", ["never", "an error"])
+    def test_no_answer_is_one_too(
+        self,
+        answer: str,
+        kubernetes: FakeKubernetes,
+        handler: Callable[[Any], None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def ask(*_: Any, **__: Any) -> Any:
+            if answer == "never":
+                threading.Event().wait(30)
+            raise RuntimeError("the supervisor is gone")
+
+        monkeypatch.setattr(worker_stop, "SECONDS_TO_ASK", 0.2)
+        monkeypatch.setattr(TaskInstance, "get_task_states", ask)
+        operator = make_launch()
+        handler(operator)
+        kubernetes.life = lambda _: [running()]
+        kubernetes.while_running = be_told_to_stop
+        with pytest.raises(exceptions.SkyEvictedError):
+            run_task(lambda: operator, kubernetes, task_instance("failed"))
+        assert kubernetes.deleted == []
+
+    @pytest.mark.parametrize("deferrable", [False, True])
+    def test_the_next_try_goes_on_with_that_pod_and_where_its_log_was(
+        self,
+        kubernetes: FakeKubernetes,
+        handler: Callable[[Any], None],
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        deferrable: bool,
+    ) -> None:
+        # The first line is read by then.
+        monkeypatch.setattr(time, "sleep", lambda _: be_told_to_stop())
+        operator = make_launch()
+        handler(operator)
+        done = SkyResult(action="launch", exit_code=0, return_value="demo")
+        kubernetes.life = lambda _: [*[running()] * 7, reports(done)]
+        with pytest.raises(exceptions.SkyEvictedError):
+            run_task(lambda: operator, kubernetes, task_instance("running"))
+        position = kubernetes.pod.metadata.annotations[POSITION_ANNOTATION]
+        resumed = []
+        resume = OncePodManager.resume
+
+        def keep(manager: OncePodManager, pod: Any, container: str, since: str | None) -> None:
+            resumed.append(since)
+            resume(manager, pod, container, since)
+
+        monkeypatch.setattr(OncePodManager, "resume", keep)
+        ti = run_task(lambda: make_launch(deferrable=deferrable), kubernetes, task_instance("running", try_number=2))
+        assert (len(kubernetes.created), ti.xcom["return_value"], resumed[0]) == (1, "demo", position)
+
+    def test_before_there_is_a_pod_none_is_made(self, kubernetes: FakeKubernetes) -> None:
+        operator = make_launch()
+        operator.on_kill()
+        with pytest.raises(exceptions.SkyCancelledError, match="before it began"):
+            run_task(lambda: operator, kubernetes, task_instance("running"))
+        assert kubernetes.created == []
+
+
+class TestKill:
+    """Somebody has ended the task, or no try is left that could go on with it."""
+
+    @pytest.mark.parametrize("state", KILLS)
+    def test_the_pod_is_told_and_deleted(
+        self, state: str | None, kubernetes: FakeKubernetes, handler: Callable[[Any], None]
+    ) -> None:
+        operator = make_launch()
+        handler(operator)
+        kubernetes.while_running = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(exceptions.SkyCancelledError):
+            run_task(lambda: operator, kubernetes, task_instance(state))
+        assert [deletion.word for deletion in kubernetes.deleted] == ["1"]
+
+    def test_airflow_is_asked_once_however_often_it_is_told(
+        self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        askers = []
+
+        def ask(*_: Any, **__: Any) -> dict[str, Any]:
+            askers.append(threading.current_thread())
+            return {}
+
+        def be_told_often() -> None:
+            for _ in range(3):
+                operator.on_kill()
+
+        monkeypatch.setattr(TaskInstance, "get_task_states", ask)
+        operator = make_launch()
+        kubernetes.while_running = be_told_often
+        with pytest.raises(exceptions.SkyCancelledError):
+            run_task(lambda: operator, kubernetes, task_instance("failed"))
+        assert len(askers) == len(kubernetes.deleted) == 1
+        # Its handler may have interrupted another request to the supervisor.
+        assert askers[0] is not threading.main_thread()
+
+    def test_an_eviction_on_the_last_try_is_one(
+        self, kubernetes: FakeKubernetes, handler: Callable[[Any], None]
+    ) -> None:
+        operator = make_launch()
+        handler(operator)
+        kubernetes.while_running = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(exceptions.SkyCancelledError):
+            run_task(lambda: operator, kubernetes, task_instance("running", try_number=3))
+        assert [deletion.word for deletion in kubernetes.deleted] == ["3"]
+
+    def test_a_pod_that_is_made_meanwhile_is_deleted(
+        self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operator = make_launch()
+        create = kubernetes.create_namespaced_pod
+
+        def create_late(**arguments: Any) -> Any:
+            operator.on_kill()
+            assert operator._worker_stop is not None
+            operator._worker_stop.wait()
+            return create(**arguments)
+
+        monkeypatch.setattr(kubernetes, "create_namespaced_pod", create_late)
+        with pytest.raises(exceptions.SkyPilotError):
+            run_task(lambda: operator, kubernetes, task_instance("failed"))
+        assert kubernetes.left_over == []
+
+
+@pytest.mark.skipif(AIRFLOW >= (3, 0), reason="a task of Airflow 3 asks its supervisor")
+def test_on_airflow_2_the_database_is_asked() -> None:
+    class Asker:
+        """A task instance of Airflow 2: it has no get_task_states."""
+
+    assert states_of(Asker(), dag_id="dag", run_id="run", task_id="task", map_index=-1) == []
