@@ -25,6 +25,7 @@ with DAG(
     dag_id="sky_migrated",
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    default_args={"retries": 2},
     catchup=False,
     dagrun_timeout=dt.timedelta(minutes=60),
     tags=["skypilot"],

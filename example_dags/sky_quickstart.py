@@ -14,6 +14,7 @@ with DAG(
     dag_id="sky_quickstart",
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    default_args={"retries": 2},
     catchup=False,
     tags=["skypilot"],
 ):

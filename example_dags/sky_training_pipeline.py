@@ -52,6 +52,7 @@ with DAG(
     dag_id="sky_training_pipeline",
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    default_args={"retries": 2},
     catchup=False,
     params={"epochs": 200},
     tags=["skypilot"],

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from k8s_sky_provider.protocol import SkyResult
 
 
+class SkyRetriesWarning(UserWarning):
+    """A task has work that outlives its pods, and no retry that would go on with it."""
+
+
 class SkyPilotError(AirflowException):
     """A SkyPilot action did not succeed.
 

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from k8s_sky_provider.kubernetes_api import PatientAsyncHook
 from k8s_sky_provider.pod_logs import OncePodManager
-from k8s_sky_provider.protocol import KILL_ANNOTATION, TRY_ANNOTATION, kill_word
+from k8s_sky_provider.protocol import KILL_ANNOTATION, TRIES_LEFT_ANNOTATION, TRY_ANNOTATION, kill_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +39,14 @@ def wants_end(try_number: int) -> dict[str, Any]:
     return annotate({KILL_ANNOTATION: kill_word(try_number)})
 
 
-def follows(try_number: int) -> dict[str, Any]:
+def follower(try_number: int, tries_left: int) -> dict[str, str]:
+    """Return what a pod says of the try that follows it."""
+    return {TRY_ANNOTATION: str(try_number), TRIES_LEFT_ANNOTATION: str(tries_left)}
+
+
+def follows(try_number: int, tries_left: int) -> dict[str, Any]:
     """Return the patch by which a try says that it follows a pod, whatever an earlier one has said of it."""
-    return annotate({KILL_ANNOTATION: None, TRY_ANNOTATION: str(try_number)})
+    return annotate({KILL_ANNOTATION: None, **follower(try_number, tries_left)})
 
 
 def leave_word(client: CoreV1Api, pod: k8s.V1Pod, try_number: int) -> None:

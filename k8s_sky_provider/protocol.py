@@ -48,6 +48,9 @@ KILL_ANNOTATION = "k8s-sky/kill"
 TRY_ANNOTATION = "k8s-sky/try"
 """Annotation of a pod: the number of the try that follows it. What an earlier try said of it counts no more."""
 
+TRIES_LEFT_ANNOTATION = "k8s-sky/tries-left"
+"""Annotation of a pod: how many tries of its task come after the one that follows it."""
+
 REQUEST_LIMIT = 120_000
 """Bytes: Linux refuses a single argument of 128 KiB or more."""
 
@@ -88,6 +91,13 @@ class OnCancel(enum.StrEnum):
     DOWN = "down"
     STOP = "stop"
     LEAVE = "leave"
+
+
+class OnEviction(enum.StrEnum):
+    """What becomes of a job and its cluster when a pod of the task is evicted, and a try is left to go on with them."""
+
+    FOLLOW = "follow"
+    KILL = "kill"
 
 
 def kill_word(try_number: int) -> str:

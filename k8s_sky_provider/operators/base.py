@@ -56,16 +56,16 @@ from k8s_sky_provider.operators.arguments import (
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
 from k8s_sky_provider.operators.task_states import states_of
 from k8s_sky_provider.operators.worker_stop import WorkerEvictedError, WorkerStop, within
-from k8s_sky_provider.pod_end import EndingPodManager, follows, leave_word, terminated_state
+from k8s_sky_provider.pod_end import EndingPodManager, follower, follows, leave_word, terminated_state
 from k8s_sky_provider.pod_logs import SECONDS_TO_NOTE, OncePodManager, read_up_to
 from k8s_sky_provider.pod_security import SecurityContexts, Source
 from k8s_sky_provider.protocol import (
     DEFERRED_LOG_PACE,
     LOG_PACE,
     POD_DIRECTORIES,
-    TRY_ANNOTATION,
     ExitCode,
     OnCancel,
+    OnEviction,
     Owner,
     ProtocolError,
     SkyRequest,
@@ -108,6 +108,8 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     :param on_cancel: what happens to the job and the cluster when the task is killed: ``cancel`` the job,
         ``down`` or ``stop`` the cluster, ``leave`` them (default: the class's own) (templated)
+    :param on_eviction: what becomes of the job and the cluster when a pod of the task is evicted and a try is left:
+        ``follow``, the next try goes on with them, or ``kill``, as ``on_cancel`` says (templated)
     :param fail_fast: do not retry the task when the user's job or setup fails (templated)
     :param skypilot_conn_id: Airflow connection of type SkyPilot with the deployment's settings; the default one
         need not exist, and None reads none (templated)
@@ -139,6 +141,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         "config_map",
         "service_account_name",
         "on_cancel",
+        "on_eviction",
         "fail_fast",
         "deployment",
         "startup_timeout_seconds",
@@ -157,6 +160,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         self,
         *,
         on_cancel: str | XComArg | None = None,
+        on_eviction: str | XComArg = OnEviction.FOLLOW.value,
         fail_fast: bool | str | XComArg = False,
         skypilot_conn_id: str | None = SkyPilotHook.default_conn_name,
         deployment: str | XComArg | None = None,
@@ -194,6 +198,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         )
         if on_cancel is not None:
             check_choice("on_cancel", on_cancel, OnCancel)
+        check_choice("on_eviction", on_eviction, OnEviction)
         check_flags(
             fail_fast=fail_fast,
             log_events_on_failure=log_events_on_failure,
@@ -215,6 +220,7 @@ class SkyBaseOperator(KubernetesPodOperator):
             for entry in credentials:
                 Credential.parse(entry)
         self.on_cancel = on_cancel
+        self.on_eviction = on_eviction
         self.fail_fast = fail_fast
         self.skypilot_conn_id = skypilot_conn_id
         self.deployment = deployment
@@ -295,8 +301,9 @@ class SkyBaseOperator(KubernetesPodOperator):
             within(SECONDS_TO_NOTE, lambda: self.pod_manager.note_position(pod, self.base_container_name))
         raise self._evicted()
 
-    def _tries_left(self) -> int:
-        return max(0, self._ti.max_tries + 1 - self._try_number) if self._ti else 0
+    def _is_followed(self) -> bool:
+        """Tell whether the next try is to go on with what an eviction leaves."""
+        return self._ti is not None and tries_left(self._ti) > 0 and self.on_eviction == OnEviction.FOLLOW
 
     def _states(self) -> list[Any]:
         ti: Any = self._ti
@@ -405,10 +412,8 @@ class SkyBaseOperator(KubernetesPodOperator):
         # A model cannot tell what is taken away: who builds once more begins with what was given.
         self.security_context, self.container_security_context = given
         if context is not None:
-            pod.metadata.annotations = {
-                **(pod.metadata.annotations or {}),
-                TRY_ANNOTATION: str(context["ti"].try_number),
-            }
+            annotations = follower(context["ti"].try_number, tries_left(context["ti"]))
+            pod.metadata.annotations = {**(pod.metadata.annotations or {}), **annotations}
         connections = [read_connection(credential) for credential in workspace.connections]
         self._connection_files = mount_connections(pod, self.base_container_name, connections)
         return pod
@@ -451,7 +456,9 @@ class SkyBaseOperator(KubernetesPodOperator):
                 raise refused(error, f"the pod in namespace {pod_request_obj.metadata.namespace!r}") from None
             raise
         if pod is not pod_request_obj:
-            self.client.patch_namespaced_pod(pod.metadata.name, pod.metadata.namespace, follows(self._try_number))
+            self.client.patch_namespaced_pod(
+                pod.metadata.name, pod.metadata.namespace, follows(self._try_number, tries_left(self._ti))
+            )
             self.pod_manager.resume(pod, self.base_container_name, read_up_to(pod, None))
         if self._connection_files:
             create_for_pod(self.client, pod, self._connection_files, is_new=pod is pod_request_obj)
@@ -464,7 +471,7 @@ class SkyBaseOperator(KubernetesPodOperator):
     def on_kill(self) -> None:
         """Find out whether the task is killed or its worker evicted; Airflow calls this in a signal handler."""
         if self._worker_stop is None:
-            self._worker_stop = WorkerStop(ask=self._states, kill=self._kill, is_followed=self._tries_left() > 0)
+            self._worker_stop = WorkerStop(ask=self._states, kill=self._kill, is_followed=self._is_followed())
             self._worker_stop.begin()
         else:
             self._worker_stop.interrupt()
@@ -592,7 +599,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         if context is None:
             return []
         ti = context["ti"]
-        is_last_try = ti.try_number > ti.max_tries
+        is_last_try = tries_left(ti) == 0
         fail_fast = as_flag("fail_fast", self.fail_fast)
         return [
             code
@@ -612,6 +619,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         workspace = self.resolve_workspace()
         # Used when the pod has ended, which is too late to refuse it.
         as_flag("fail_fast", self.fail_fast)
+        as_choice("on_eviction", self.on_eviction, OnEviction)
         on_cancel = (
             self.default_on_cancel
             if self.on_cancel is None
@@ -753,6 +761,11 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def _image_of(self, remote_pod: k8s.V1Pod) -> str | None:
         return next((c.image for c in remote_pod.spec.containers if c.name == self.base_container_name), None)
+
+
+def tries_left(ti: Any) -> int:
+    """Return how many tries of a task instance come after this one."""
+    return max(0, ti.max_tries + 1 - ti.try_number)
 
 
 def cluster_name_for(owner: Owner) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.exceptions import SkyRequestError, SkyRetriesWarning
 from k8s_sky_provider.operators.arguments import (
     as_flag,
     as_number,
@@ -21,7 +22,7 @@ from k8s_sky_provider.operators.arguments import (
 )
 from k8s_sky_provider.operators.base import SkyBaseOperator, dag_folder
 from k8s_sky_provider.operators.task import check_task, read_task
-from k8s_sky_provider.protocol import TaskOverrides
+from k8s_sky_provider.protocol import OnEviction, TaskOverrides
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
@@ -35,6 +36,9 @@ _NOT_BOTH = (
 )
 ANY_CLOUD = "cheapest"
 """What airflow-provider-skypilot calls it when SkyPilot may choose."""
+
+
+_warned_of: set[tuple[str, str]] = set()
 
 
 class SkyTaskOperator(SkyBaseOperator):
@@ -199,6 +203,20 @@ class SkyTaskOperator(SkyBaseOperator):
         self.config = config
         self.workspace = workspace
         self._check_alternatives()
+        self._warn_of_no_retries()
+
+    def _warn_of_no_retries(self) -> None:
+        """Say once that an eviction ends this task: Airflow's default is no retry."""
+        task = self.dag_id, self.task_id
+        if self.on_eviction != OnEviction.FOLLOW or self.retries or task in _warned_of:
+            return
+        _warned_of.add(task)
+        warnings.warn(
+            f"{self.task_id}: retries=0, so when a node is drained nobody goes on with its work and on_cancel ends it; "
+            "set retries, or on_eviction='kill' if that is meant",
+            SkyRetriesWarning,
+            stacklevel=2,
+        )
 
     def task_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return ``task`` and ``overrides`` of the request, after Jinja.

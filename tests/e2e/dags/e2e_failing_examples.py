@@ -29,6 +29,8 @@ def with_a_failing_job(name: str) -> DAG:
     source = Path(__file__).with_name(f"{name}.py").read_text()
     assert old in source, f"{name} has no {old!r}"
     source = source.replace(old, new, 1).replace(f'"{name}"', f'"e2e_failing_{name}"')
+    # A job that fails on purpose fails again.
+    source = source.replace('"retries": 2', '"retries": 0').replace("retries=1", "retries=0")
     source = re.sub(r"with DAG\((.*?)\):\n", r"with DAG(\1) as dag:\n", source, count=1, flags=re.DOTALL)
     # @task.sky looks there for the source of a function.
     file = f"<failing {name}>"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 
 from k8s_sky_provider import exceptions
-from k8s_sky_provider.operators import SkyLaunchOperator
-from k8s_sky_provider.protocol import KILL_ANNOTATION, TRY_ANNOTATION, ExitCode, SkyResult
+from k8s_sky_provider.operators import SkyDownOperator, SkyLaunchOperator, task_operator
+from k8s_sky_provider.protocol import KILL_ANNOTATION, TRIES_LEFT_ANNOTATION, TRY_ANNOTATION, ExitCode, SkyResult
 from unit.k8s_sky_provider.fake_kubernetes import api_error, reports, running
 from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
 
@@ -101,3 +102,52 @@ class TestNextTry:
         run_task(make_launch, kubernetes, TaskInstance(try_number=2))
         annotations = kubernetes.pod.metadata.annotations
         assert (KILL_ANNOTATION in annotations, annotations[TRY_ANNOTATION]) == (False, "2")
+
+
+class TestOnEviction:
+    """Whether somebody goes on with what an eviction leaves."""
+
+    @pytest.mark.parametrize(("try_number", "left"), [(1, "2"), (2, "1"), (3, "0")])
+    def test_the_pod_knows_how_many_tries_are_left(
+        self, kubernetes: FakeKubernetes, try_number: int, left: str
+    ) -> None:
+        run_task(make_launch, kubernetes, TaskInstance(try_number=try_number, max_tries=2))
+        assert kubernetes.pod.metadata.annotations[TRIES_LEFT_ANNOTATION] == left
+
+    def test_and_knows_it_anew_when_a_try_takes_it_up(self, kubernetes: FakeKubernetes) -> None:
+        lost = make_launch()
+        context = context_of(lost, TaskInstance(max_tries=1))
+        lost.get_or_create_pod(lost.build_pod_request_obj(context), context)
+        assert kubernetes.pod.metadata.annotations[TRIES_LEFT_ANNOTATION] == "1"
+        run_task(make_launch, kubernetes, TaskInstance(try_number=2, max_tries=1))
+        assert kubernetes.pod.metadata.annotations[TRIES_LEFT_ANNOTATION] == "0"
+
+    def test_anything_else_is_refused(self, kubernetes: FakeKubernetes) -> None:
+        with pytest.raises(exceptions.SkyRequestError, match="on_eviction: 'stay' is not one of follow, kill"):
+            make_launch(on_eviction="stay")
+        with pytest.raises(exceptions.SkyRequestError, match="on_eviction: 'stay' is not one of follow, kill"):
+            run_task(lambda: make_launch(on_eviction="{{ 'stay' }}"), kubernetes)
+        assert kubernetes.created == []
+
+
+class TestWarning:
+    """Airflow's default is no retry, and then an eviction is the end."""
+
+    @pytest.fixture(autouse=True)
+    def forget(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(task_operator, "_warned_of", set())
+
+    def test_a_task_without_retries_is_told_once(self) -> None:
+        with pytest.warns(
+            exceptions.SkyRetriesWarning, match="task: retries=0, .* set retries, or on_eviction='kill'"
+        ) as told:
+            [make_launch() for _ in range(2)]
+        assert len(told) == 1
+
+    @pytest.mark.parametrize("arguments", [{"retries": 1}, {"on_eviction": "kill"}, {"default_args": {"retries": 1}}])
+    def test_others_are_not(self, arguments: dict[str, Any]) -> None:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            make_launch(**arguments)
+            SkyDownOperator(task_id="down", cluster_name="demo")
+        assert [one for one in told if one.category is exceptions.SkyRetriesWarning] == []

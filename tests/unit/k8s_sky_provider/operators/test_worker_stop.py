@@ -194,6 +194,14 @@ class TestKill:
             run_task(lambda: operator, kubernetes, task_instance("running", try_number=3))
         assert [deletion.word for deletion in kubernetes.deleted] == ["3"]
 
+    def test_so_is_one_of_a_task_that_says_so(self, kubernetes: FakeKubernetes, handler: Callable[[Any], None]) -> None:
+        operator = make_launch(on_eviction="kill")
+        handler(operator)
+        kubernetes.while_running = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(exceptions.SkyCancelledError):
+            run_task(lambda: operator, kubernetes, task_instance("running"))
+        assert [deletion.word for deletion in kubernetes.deleted] == ["1"]
+
     def test_a_pod_that_is_made_meanwhile_is_deleted(
         self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
