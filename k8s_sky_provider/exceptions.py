@@ -75,7 +75,7 @@ class SkyCancelledError(SkyPilotError):
 
 
 class SkyEvictedError(SkyPilotError):
-    """The worker was evicted; its job and its cluster go on, and the next try with them. Retried."""
+    """The worker or the pod (exit code 79) was evicted; job and cluster go on, and the next try with them. Retried."""
 
 
 class SkyPodFailedError(SkyPilotError):
@@ -90,6 +90,7 @@ _ERRORS: dict[int, type[SkyPilotError]] = {
     ExitCode.TRY_AGAIN: SkyTransientError,
     ExitCode.CREDENTIALS_REFUSED: SkyCredentialsError,
     ExitCode.DEPLOYMENT_WRONG: SkyDeploymentError,
+    ExitCode.EVICTED: SkyEvictedError,
     ExitCode.CANCELLED: SkyCancelledError,
 }
 _FAST_ERRORS: dict[int, type[SkyPilotError]] = {

@@ -16,10 +16,15 @@ import zlib
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from _typeshed import DataclassInstance
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised whenever a request or result changes in a way that the other half must know."""
+
+READABLE_RESULTS = frozenset({1, PROTOCOL_VERSION})
+"""Versions whose results Airflow's half reads: a pod may outlive an upgrade."""
 
 TERMINATION_MESSAGE_LIMIT = 4096
 """Bytes: Kubernetes keeps this much of a container's termination message."""
@@ -54,6 +59,15 @@ TRIES_LEFT_ANNOTATION = "k8s-sky/tries-left"
 REQUEST_LIMIT = 120_000
 """Bytes: Linux refuses a single argument of 128 KiB or more."""
 
+POD_ACCESS_DIRECTORY = "/etc/k8s-sky/pod"
+"""Where the pod mounts what it takes to read its own annotations: ``token`` and ``ca.crt`` of the Kubernetes API."""
+
+POD_NAME = "K8S_SKY_POD_NAME"
+"""Environment variable of the pod: its name."""
+
+POD_NAMESPACE = "K8S_SKY_POD_NAMESPACE"
+"""Environment variable of the pod: its namespace."""
+
 SECRETS_DIRECTORY = "/etc/k8s-sky/secrets"
 """Where the pod mounts Secrets that are also its environment: the runner masks their values in logs."""
 
@@ -81,6 +95,7 @@ class ExitCode(enum.IntEnum):
     TRY_AGAIN = 75
     CREDENTIALS_REFUSED = 77
     DEPLOYMENT_WRONG = 78
+    EVICTED = 79
     CANCELLED = 143
 
 
@@ -124,7 +139,9 @@ def _from_mapping(cls: type[_Dataclass], name: str, data: JsonValue) -> _Datacla
     return cls(**data)
 
 
-def _load_versioned(name: str, text: str, other_half: str) -> dict[str, JsonValue]:
+def _load_versioned(
+    name: str, text: str, other_half: str, versions: Collection[int] = (PROTOCOL_VERSION,)
+) -> dict[str, JsonValue]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -132,7 +149,7 @@ def _load_versioned(name: str, text: str, other_half: str) -> dict[str, JsonValu
     if not isinstance(data, dict):
         raise ProtocolError(f"{name} must be an object, not {type(data).__name__}")
     version = data.pop("protocol", None)
-    if version != PROTOCOL_VERSION:
+    if version not in versions:
         raise ProtocolError(
             f"{name} is of protocol version {version!r}, this side speaks {PROTOCOL_VERSION}: "
             f"{other_half} was built from another version of k8s_sky_provider; use the same version on both sides"
@@ -201,6 +218,7 @@ class SkyRequest:
     :param arguments: the action's own arguments, JSON values
     :param owner: the task instance that asks
     :param on_cancel: one of :class:`OnCancel`; None where there is nothing to undo
+    :param on_eviction: one of :class:`OnEviction`
     :param expected_mounts: path in the pod -> what should be mounted there, for the error when it is not
     :param allow_network_file_system: accept SkyPilot's SQLite state on a network file system
     """
@@ -209,6 +227,7 @@ class SkyRequest:
     arguments: dict[str, JsonValue]
     owner: Owner
     on_cancel: OnCancel | None = None
+    on_eviction: OnEviction = OnEviction.FOLLOW
     expected_mounts: dict[str, str] = dataclasses.field(default_factory=dict)
     allow_network_file_system: bool = False
 
@@ -242,8 +261,15 @@ class SkyRequest:
             on_cancel = None if request.on_cancel is None else OnCancel(request.on_cancel)
         except ValueError as error:
             raise ProtocolError(f"the request's on_cancel: {error}") from error
+        try:
+            on_eviction = OnEviction(request.on_eviction)
+        except ValueError as error:
+            raise ProtocolError(f"the request's on_eviction: {error}") from error
         return dataclasses.replace(
-            request, owner=_from_mapping(Owner, "the request's owner", request.owner), on_cancel=on_cancel
+            request,
+            owner=_from_mapping(Owner, "the request's owner", request.owner),
+            on_cancel=on_cancel,
+            on_eviction=on_eviction,
         )
 
 
@@ -340,13 +366,13 @@ class SkyResult:
 
         :raises ProtocolError: if it is not JSON, of another version, or has wrong fields
         """
-        data = _load_versioned("the result", text, "the image's runner")
+        data = _load_versioned("the result", text, "the image's runner", READABLE_RESULTS)
         if set(data) == {_PACKED}:
             try:
                 text = zlib.decompress(base64.b85decode(data[_PACKED])).decode()
             except (ValueError, TypeError, AttributeError, zlib.error) as error:
                 raise ProtocolError(f"the result cannot be unpacked: {error}") from error
-            data = _load_versioned("the result", text, "the image's runner")
+            data = _load_versioned("the result", text, "the image's runner", READABLE_RESULTS)
         result = _from_mapping(cls, "the result", data)
         for field, kind in (("action", str), ("exit_code", int), ("reason", str), ("log_tail", list)):
             if not isinstance(getattr(result, field), kind):

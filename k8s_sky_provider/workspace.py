@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import conf
 from kubernetes.client import models as k8s
 
 from k8s_sky_provider.exceptions import SkyDeploymentError
-from k8s_sky_provider.protocol import SECRETS_DIRECTORY
+from k8s_sky_provider.protocol import POD_ACCESS_DIRECTORY, POD_NAME, POD_NAMESPACE, SECRETS_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +55,9 @@ DATABASE_DIRECTORY = f"{SECRETS_DIRECTORY}/sky-database"
 
 TOKEN_DIRECTORY = f"{SECRETS_DIRECTORY}/sky-api-token"
 """The same for the token of a SkyPilot API server."""
+
+
+POD_ACCESS_VOLUME = "sky-pod"
 
 
 class StateMode(enum.StrEnum):
@@ -332,6 +335,7 @@ class Workspace:
     def volumes(self) -> list[k8s.V1Volume]:
         """The pod's volumes. Secrets and the ConfigMap are optional ones: the runner says clearly which is missing."""
         volumes = [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in POD_LOCAL_DIRECTORIES]
+        volumes.append(_pod_access())
         if self.volume_claim:
             claim = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=self.volume_claim)
             volumes.insert(0, k8s.V1Volume(name=STATE_VOLUME, persistent_volume_claim=claim))
@@ -370,6 +374,7 @@ class Workspace:
         mounts.extend(
             k8s.V1VolumeMount(name=name, mount_path=str(path)) for name, path in POD_LOCAL_DIRECTORIES.items()
         )
+        mounts.append(k8s.V1VolumeMount(name=POD_ACCESS_VOLUME, mount_path=POD_ACCESS_DIRECTORY, read_only=True))
         if self.config_map:
             mounts.append(k8s.V1VolumeMount(name="sky-config", mount_path=CONFIG_DIRECTORY, read_only=True))
         mounts.extend(
@@ -431,6 +436,7 @@ class Workspace:
         if self.uses_api_server:
             values["SKYPILOT_API_SERVER_ENDPOINT"] = self.uses_api_server
         env = [k8s.V1EnvVar(name=name, value=value) for name, value in values.items()]
+        env += [_of_the_pod(POD_NAME, "metadata.name"), _of_the_pod(POD_NAMESPACE, "metadata.namespace")]
         if self.state_secret:
             name, _, reference = self.state_secret
             selector = k8s.V1SecretKeySelector(name=reference.secret, key=reference.key, optional=True)
@@ -450,6 +456,29 @@ class Workspace:
     def container_resources(self) -> k8s.V1ResourceRequirements:
         """What one SkyPilot process asks for: it has peaks of 250 MB."""
         return k8s.V1ResourceRequirements(requests={"cpu": "100m", "memory": "512Mi"})
+
+
+def _of_the_pod(variable: str, field: str) -> k8s.V1EnvVar:
+    selector = k8s.V1ObjectFieldSelector(field_path=field)
+    return k8s.V1EnvVar(name=variable, value_from=k8s.V1EnvVarSource(field_ref=selector))
+
+
+def _pod_access() -> k8s.V1Volume:
+    """Return the volume by which a runner reads its own pod.
+
+    Not where Kubernetes puts a ServiceAccount's token: SkyPilot takes that for a cloud that it may use.
+    """
+    token = k8s.V1ServiceAccountTokenProjection(path="token", expiration_seconds=3600)
+    authority = k8s.V1ConfigMapProjection(
+        name="kube-root-ca.crt", items=[k8s.V1KeyToPath(key="ca.crt", path="ca.crt")], optional=True
+    )
+    sources = [
+        k8s.V1VolumeProjection(service_account_token=token),
+        k8s.V1VolumeProjection(config_map=authority),
+    ]
+    return k8s.V1Volume(
+        name=POD_ACCESS_VOLUME, projected=k8s.V1ProjectedVolumeSource(sources=sources, default_mode=0o440)
+    )
 
 
 def _state_mounts() -> list[k8s.V1VolumeMount]:

@@ -619,7 +619,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         workspace = self.resolve_workspace()
         # Used when the pod has ended, which is too late to refuse it.
         as_flag("fail_fast", self.fail_fast)
-        as_choice("on_eviction", self.on_eviction, OnEviction)
+        on_eviction = OnEviction(as_choice("on_eviction", self.on_eviction, OnEviction))
         on_cancel = (
             self.default_on_cancel
             if self.on_cancel is None
@@ -636,6 +636,7 @@ class SkyBaseOperator(KubernetesPodOperator):
             arguments=arguments,
             owner=self.request_owner(context),
             on_cancel=on_cancel,
+            on_eviction=on_eviction,
             expected_mounts=workspace.expected_mounts,
             allow_network_file_system=workspace.allow_network_file_system,
         )
@@ -765,7 +766,7 @@ class SkyBaseOperator(KubernetesPodOperator):
 
 def tries_left(ti: Any) -> int:
     """Return how many tries of a task instance come after this one."""
-    return max(0, ti.max_tries + 1 - ti.try_number)
+    return max(0, int(ti.max_tries) + 1 - int(ti.try_number))
 
 
 def cluster_name_for(owner: Owner) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import k8s_sky_provider
 from k8s_sky_provider.protocol import ExitCode, JsonValue, ProtocolError, SkyRequest, SkyResult
-from k8s_sky_provider.runner import actions, credentials, skypilot_version, state
+from k8s_sky_provider.runner import actions, credentials, own_pod, skypilot_version, state
 from k8s_sky_provider.runner.console import Console
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
 from k8s_sky_provider.runner.store import FileStore, alone_at_first
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from k8s_sky_provider.runner.store import Store
 
 _told_to_stop = threading.Event()
+
+_STOPPED = (ExitCode.CANCELLED, ExitCode.EVICTED)
 
 TERMINATION_LOG = Path("/dev/termination-log")
 
@@ -111,7 +113,7 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
         outcome = action(run)
         exit_code, reason = outcome.exit_code, outcome.reason
     except CancelledActionError:
-        exit_code, reason = ExitCode.CANCELLED, _undo(run, console)
+        exit_code, reason = _stop(request, run, console)
     except ActionFailedError as failure:
         exit_code, reason, error_name = failure.exit_code, failure.reason, failure.error
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it is, the task must hear of it
@@ -120,11 +122,11 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
         reason = f"{error_name}: {error}"
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
             exit_code, reason = ExitCode.DEPLOYMENT_WRONG, f"The volume is full, make room there: {reason}"
-    if _told_to_stop.is_set() and exit_code != ExitCode.CANCELLED:
+    if _told_to_stop.is_set() and exit_code not in _STOPPED:
         # SkyPilot has places that catch any exception: the signal counts all the same.
-        exit_code, reason = ExitCode.CANCELLED, _undo(run, console)
+        exit_code, reason = _stop(request, run, console)
     if exit_code != ExitCode.OK:
-        if exit_code != ExitCode.CANCELLED and run and run.cluster_name and run.cluster_name not in reason:
+        if exit_code not in _STOPPED and run and run.cluster_name and run.cluster_name not in reason:
             reason = f"Cluster {run.cluster_name}: {reason}"
         print(reason)
     return SkyResult(
@@ -140,8 +142,24 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
     )
 
 
-def _undo(run: actions.Run | None, console: Console) -> str:
+def _stop(request: SkyRequest, run: actions.Run | None, console: Console) -> tuple[ExitCode, str]:
     console.hurry()
+    if own_pod.is_end_wanted(request):
+        return ExitCode.CANCELLED, _undo(run)
+    print("Told to stop, and nobody wants the end: this pod is evicted")
+    return ExitCode.EVICTED, _leave(run)
+
+
+def _leave(run: actions.Run | None) -> str:
+    if run is None:
+        return "Evicted before anything was done"
+    try:
+        return f"Evicted: {actions.leave(run)}; the next try goes on"
+    except ActionFailedError as failure:
+        return f"Evicted, and what the next try begins anew could not be ended: {failure.reason}"
+
+
+def _undo(run: actions.Run | None) -> str:
     if run is None:
         return "Cancelled before anything was done"
     print(f"Told to stop; on_cancel is {run.request.on_cancel or 'not set'}")

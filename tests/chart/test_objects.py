@@ -27,6 +27,8 @@ BASE = {
     ("ConfigMap", "sky-config"),
     ("ConfigMap", "sky-provider"),
     ("ServiceAccount", "sky-runner"),
+    ("Role", "sky-pod"),
+    ("RoleBinding", "sky-pod"),
 }
 OF_NO_NAMESPACE = {("ClusterRole", f"{NAMESPACE}:sky-runner"), ("ClusterRoleBinding", f"{NAMESPACE}:sky-runner")}
 WHERE_CLUSTERS_ARE = {

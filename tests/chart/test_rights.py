@@ -89,6 +89,14 @@ def test_a_cluster_can_remove_itself_and_no_more() -> None:
     )
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_every_runner_reads_pods_of_its_namespace_and_nothing_else_where_no_kubernetes_is_used(enabled: bool) -> None:
+    objects = render({"skyKubernetes": {"enabled": enabled}})
+    assert grants(objects["Role", "sky-pod"]) == {"pods:get"}
+    assert subjects(objects, "RoleBinding", "sky-pod") == {(NAMESPACE, "sky-runner")}
+    assert (("Role", "sky-runner") in objects) is enabled
+
+
 def test_extra_rules_are_added() -> None:
     rule = {"apiGroups": ["networking.k8s.io"], "resources": ["ingressclasses"], "verbs": ["get", "list"]}
     claims = {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["patch"]}
@@ -113,7 +121,7 @@ MOVE = merge(CLUSTERS_APART, {"skyKubernetes": {"formerNamespaces": [NAMESPACE]}
 @pytest.mark.parametrize(
     ("values", "namespace", "account", "roles"),
     [
-        pytest.param(CLUSTERS_APART, NAMESPACE, (NAMESPACE, "sky-runner"), set(), id="runner-at-home"),
+        pytest.param(CLUSTERS_APART, NAMESPACE, (NAMESPACE, "sky-runner"), {"sky-pod"}, id="runner-at-home"),
         pytest.param(CLUSTERS_APART, CLUSTERS_NAMESPACE, (NAMESPACE, "sky-runner"), {"sky-runner"}, id="runner"),
         pytest.param(
             CLUSTERS_APART, CLUSTERS_NAMESPACE, (CLUSTERS_NAMESPACE, "sky-controller"), {"sky-runner"}, id="controller"
@@ -124,7 +132,7 @@ MOVE = merge(CLUSTERS_APART, {"skyKubernetes": {"formerNamespaces": [NAMESPACE]}
         pytest.param(
             merge(AIRFLOW, CLUSTERS_APART), CLUSTERS_NAMESPACE, (NAMESPACE, "sky-airflow"), set(), id="airflow"
         ),
-        pytest.param(MOVE, NAMESPACE, (NAMESPACE, "sky-runner"), {"sky-runner"}, id="runner-while-moving"),
+        pytest.param(MOVE, NAMESPACE, (NAMESPACE, "sky-runner"), {"sky-runner", "sky-pod"}, id="runner-while-moving"),
         pytest.param(MOVE, NAMESPACE, (NAMESPACE, "sky-cluster"), {"sky-cluster"}, id="old-clusters"),
         pytest.param(MOVE, CLUSTERS_NAMESPACE, (NAMESPACE, "sky-controller"), {"sky-runner"}, id="old-controller"),
         pytest.param(MOVE, CLUSTERS_NAMESPACE, (NAMESPACE, "sky-cluster"), set(), id="old-cluster-stays-at-home"),

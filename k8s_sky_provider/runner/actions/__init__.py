@@ -20,12 +20,12 @@ from k8s_sky_provider.runner.actions import (
     serve,
     storage,
 )
-from k8s_sky_provider.runner.actions.run import Outcome, Run, cancel
+from k8s_sky_provider.runner.actions.run import Outcome, Run, cancel, leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ACTIONS", "Outcome", "Run", "cancel"]
+__all__ = ["ACTIONS", "Outcome", "Run", "cancel", "leave"]
 
 ACTIONS: dict[str, Callable[[Run], Outcome]] = {
     **launch.ACTIONS,

@@ -39,6 +39,7 @@ def ssh(run: Run) -> Outcome:
         get_pty=bool(arguments["get_pty"]),
     )
     run.undo = functools.partial(_undo, run, name, machines, mark)
+    run.end = functools.partial(_end, run, name, machines, mark)
     with _explained_by_the_cloud(run.engine, name):
         outputs = run.engine.run_command(
             machines,
@@ -196,6 +197,10 @@ def _undo(run: Run, cluster_name: str, machines: dict[int, Any], mark: str, wish
     done = undo_to_cluster(run, cluster_name, wish)
     if done is not None:
         return done
+    return _end(run, cluster_name, machines, mark)
+
+
+def _end(run: Run, cluster_name: str, machines: dict[int, Any], mark: str) -> str:
     run.engine.end_command(machines, mark)
     return f"the command on cluster {cluster_name} was ended"
 

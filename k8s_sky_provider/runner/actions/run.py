@@ -33,6 +33,7 @@ class Run:
     :param value: what the next task wants, as soon as it is known: it is told although the action fails
     :param undo: set by the action as soon as there is something to undo: does what ``on_cancel`` wishes and
         returns what was done, in words
+    :param end: set by an action whose work nobody can take up again: ends it, and returns what was done, in words
     :param locked: the cluster that this run has for itself alone
     :param told_to_stop: whether ``on_cancel`` is being done
     :param mask: takes values that are not to be shown in the log and the result
@@ -47,6 +48,7 @@ class Run:
     job_status: str | None = None
     value: JsonValue = None
     undo: Callable[[OnCancel], str] | None = None
+    end: Callable[[], str] | None = None
     locked: str | None = None
     told_to_stop: bool = False
     mask: Callable[[Iterable[str]], None] = _mask_nothing
@@ -104,3 +106,12 @@ def cancel(run: Run) -> str:
     if run.undo is None or wish is None or wish is OnCancel.LEAVE:
         return "nothing was undone"
     return run.undo(wish)
+
+
+def leave(run: Run) -> str:
+    """Leave a run that is evicted to the next try; return what becomes of its work, in words.
+
+    :raises ActionFailedError: if what nobody can take up again could not be ended
+    """
+    run.told_to_stop = True
+    return run.end() if run.end else "job and cluster stay as they are"

@@ -21,6 +21,7 @@ from k8s_sky_provider.protocol import SkyResult
         (75, False, exceptions.SkyTransientError, True),
         (77, False, exceptions.SkyCredentialsError, False),
         (78, False, exceptions.SkyDeploymentError, False),
+        (79, False, exceptions.SkyEvictedError, True),
         (143, False, exceptions.SkyCancelledError, True),
         (99, False, exceptions.SkyPilotError, True),
         (64, True, exceptions.SkyRequestError, False),

@@ -19,6 +19,7 @@ from k8s_sky_provider.protocol import (
     TERMINATION_MESSAGE_LIMIT,
     ExitCode,
     OnCancel,
+    OnEviction,
     Owner,
     ProtocolError,
     SkyRequest,
@@ -108,7 +109,7 @@ def test_a_request_without_the_optional_fields_takes_their_defaults() -> None:
         pytest.param("{", "the request is not JSON", id="not JSON"),
         pytest.param("[]", "the request must be an object, not list", id="not an object"),
         pytest.param("{}", "protocol version None", id="no version"),
-        pytest.param(changed(REQUEST.to_argument(), protocol=2), "protocol version 2", id="another version"),
+        pytest.param(changed(REQUEST.to_argument(), protocol=1), "protocol version 1", id="another version"),
         pytest.param(changed(REQUEST.to_argument(), colour=1), "unknown fields: colour", id="unknown field"),
         pytest.param(
             json.dumps({"protocol": PROTOCOL_VERSION, "action": "down"}),
@@ -269,6 +270,7 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "TRY_AGAIN": 75,
         "CREDENTIALS_REFUSED": 77,
         "DEPLOYMENT_WRONG": 78,
+        "EVICTED": 79,
         "CANCELLED": 143,
     }
 
@@ -286,7 +288,13 @@ def test_a_change_of_the_wire_raises_its_version() -> None:
     now = {cls.__name__: described(cls) for cls in (Owner, TaskOverrides, SkyRequest, SkyResult)}
     now["ExitCode"] = {code.name: str(code.value) for code in ExitCode}
     now["OnCancel"] = {word.name: word.value for word in OnCancel}
+    now["OnEviction"] = {word.name: word.value for word in OnEviction}
     assert now == json.loads((WIRE / f"{PROTOCOL_VERSION}.json").read_text()), (
         "what both sides say has changed: raise PROTOCOL_VERSION, let SkyResult.from_json read the results "
         f"of the version before, and write wire/{PROTOCOL_VERSION + 1}.json"
     )
+
+
+def test_a_result_of_the_version_before_is_read() -> None:
+    before = json.dumps({**json.loads(RESULT.to_json()), "protocol": PROTOCOL_VERSION - 1})
+    assert SkyResult.from_json(before) == RESULT

@@ -40,6 +40,25 @@ def test_an_argument_beats_the_option_and_the_option_beats_the_default(
     assert getattr(Workspace.resolve(**argument), option) == "from-argument"
 
 
+POD_ACCESS = {
+    "name": "sky-pod",
+    "projected": {
+        "defaultMode": 0o440,
+        "sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+            {
+                "configMap": {
+                    "name": "kube-root-ca.crt",
+                    "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                    "optional": True,
+                }
+            },
+        ],
+    },
+}
+"""By which a pod reads its own annotations: not where SkyPilot looks for a Kubernetes that it may use."""
+
+
 def test_credentials_of_the_operator_replace_those_of_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     set_options(monkeypatch, image="image", volume_claim="claim", credentials=CREDENTIALS)
     assert [entry.secret for entry in Workspace.resolve().credentials] == ["aws", "tokens"]
@@ -143,6 +162,7 @@ def test_the_pod_gets_one_home_from_the_volume_and_sockets_of_its_own() -> None:
     assert as_yaml(workspace.volumes) == [
         {"name": "sky-state", "persistentVolumeClaim": {"claimName": "claim"}},
         {"name": "sky-api-server", "emptyDir": {}},
+        POD_ACCESS,
     ]
     assert as_yaml(workspace.volume_mounts) == [
         {"name": "sky-state", "mountPath": "/home/sky/.sky", "subPath": "sky"},
@@ -150,6 +170,7 @@ def test_the_pod_gets_one_home_from_the_volume_and_sockets_of_its_own() -> None:
         {"name": "sky-state", "mountPath": "/home/sky/sky_workdir", "subPath": "workdir"},
         {"name": "sky-state", "mountPath": "/home/sky/sky_logs", "subPath": "logs"},
         {"name": "sky-api-server", "mountPath": "/home/sky/.sky/api_server"},
+        {"name": "sky-pod", "mountPath": "/etc/k8s-sky/pod", "readOnly": True},
     ]
     assert workspace.expected_mounts == {}
 
@@ -161,12 +182,12 @@ def test_the_config_map_and_the_secrets_are_mounted_by_reference_and_expected() 
         config_map="sky-config-map",
         credentials=[{"secret": "aws", "path": ".aws"}, {"secret": "tokens", "env": True}],
     )
-    assert as_yaml(workspace.volumes)[2:] == [
+    assert as_yaml(workspace.volumes)[3:] == [
         {"name": "sky-config", "configMap": {"name": "sky-config-map", "optional": True}},
         {"name": "sky-credential-0", "secret": {"secretName": "aws", "optional": True, "defaultMode": 0o440}},
         {"name": "sky-credential-1", "secret": {"secretName": "tokens", "optional": True, "defaultMode": 0o440}},
     ]
-    assert as_yaml(workspace.volume_mounts)[5:] == [
+    assert as_yaml(workspace.volume_mounts)[6:] == [
         {"name": "sky-config", "mountPath": "/etc/k8s-sky/config", "readOnly": True},
         {"name": "sky-credential-0", "mountPath": "/home/sky/.aws", "readOnly": True},
         {"name": "sky-credential-1", "mountPath": "/etc/k8s-sky/secrets/tokens", "readOnly": True},
@@ -325,7 +346,7 @@ class TestDatabase:
         assert self.resolve().allow_network_file_system
         values = {"image": "image", "state_mode": "database", "database_secret": "db/uri"}
         without = Workspace.resolve(connection=ConnectionSettings(conn_id="team_a", values=values))
-        assert [volume["name"] for volume in as_yaml(without.volumes)] == ["sky-api-server", "sky-database"]
+        assert [volume["name"] for volume in as_yaml(without.volumes)] == ["sky-api-server", "sky-pod", "sky-database"]
         assert not [mount for mount in as_yaml(without.volume_mounts) if mount["name"] == "sky-state"]
 
     def test_the_database_must_be_named(self) -> None:
@@ -367,7 +388,7 @@ class TestApiServer:
 
     def test_the_volume_is_optional_and_may_be_a_network_file_system(self) -> None:
         without = self.resolve()
-        assert [volume["name"] for volume in as_yaml(without.volumes)] == ["sky-api-server", "sky-api-token"]
+        assert [volume["name"] for volume in as_yaml(without.volumes)] == ["sky-api-server", "sky-pod", "sky-api-token"]
         assert without.allow_network_file_system
         assert as_yaml(self.resolve(volume_claim="files").volumes)[0]["persistentVolumeClaim"]["claimName"] == "files"
 

@@ -155,7 +155,13 @@ class TestPod:
 
     def test_it_has_the_volumes_and_the_resources_of_the_workspace(self, kubernetes: FakeKubernetes) -> None:
         pod = pod_of(make_launch(), kubernetes)
-        assert [volume.name for volume in pod.spec.volumes] == ["sky-state", "sky-api-server", "sky-home", "sky-tmp"]
+        assert [volume.name for volume in pod.spec.volumes] == [
+            "sky-state",
+            "sky-api-server",
+            "sky-pod",
+            "sky-home",
+            "sky-tmp",
+        ]
         assert pod.spec.containers[0].resources.requests["memory"] == "512Mi"
         assert {entry.name for entry in pod.spec.containers[0].env} >= {"HOME", "SKYPILOT_USER_ID"}
 
@@ -534,7 +540,7 @@ class TestFailure:
             pytest.param(
                 ended(1, '{"protocol": 99}'),
                 exceptions.SkyDeploymentError,
-                f"protocol version 99, this side speaks 1: the image's runner was built from another version of "
+                f"protocol version 99, this side speaks 2: the image's runner was built from another version of "
                 f"k8s_sky_provider; use the same version on both sides. Image: {IMAGE}",
                 id="another protocol",
             ),

@@ -18,7 +18,15 @@ from typing import Any
 
 import pytest
 
-from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest, SkyResult
+from k8s_sky_provider.protocol import (
+    KILL_ANNOTATION,
+    TRY_ANNOTATION,
+    ExitCode,
+    OnCancel,
+    Owner,
+    SkyRequest,
+    SkyResult,
+)
 from k8s_sky_provider.runner.__main__ import run_action
 from k8s_sky_provider.runner.failure import ActionFailedError
 from unit.k8s_sky_provider.fake_engine import FakeEngine
@@ -27,10 +35,13 @@ REPOSITORY = Path(__file__).resolve().parents[4]
 OWNER = Owner(deployment="airflow", dag_id="my dag/1", run_id="manual__2026-01-01T00:00:00+00:00", task_id="status")
 EXEC: dict[str, Any] = {"task": {"run": "x"}, "cluster_name": "demo", "overrides": {}, "wait": True}
 
+KILLED = {KILL_ANNOTATION: "1", TRY_ANNOTATION: "1"}
+"""Annotations of a pod whose end is wanted."""
+
 PROGRAM = """
 import hashlib, os, signal, subprocess, sys, time, types
 from pathlib import Path
-from k8s_sky_provider.runner import __main__ as runner, console, skypilot_version
+from k8s_sky_provider.runner import __main__ as runner, console, own_pod, skypilot_version
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 runner.TERMINATION_LOG = Path(os.environ["TERMINATION_LOG"])
@@ -41,6 +52,7 @@ class Engine(FakeEngine):
 {methods}
 
 skypilot_version.installed = lambda: "0.14.1"
+own_pod.annotations = lambda: {annotations}
 sys.modules["k8s_sky_provider.runner.engine"] = types.SimpleNamespace(SkyEngine=Engine)
 runner.main()
 """
@@ -64,9 +76,9 @@ STATUS = ask(
 class Process:
     """A runner in a process of its own, with SkyPilot faked in it."""
 
-    def __init__(self, folder: Path, *arguments: str, methods: str = "") -> None:
+    def __init__(self, folder: Path, *arguments: str, methods: str = "", annotations: Any = KILLED) -> None:
         self._termination_log = folder / "termination-log"
-        program = PROGRAM.format(methods=textwrap.indent(textwrap.dedent(methods), "    "))
+        program = PROGRAM.format(methods=textwrap.indent(textwrap.dedent(methods), "    "), annotations=annotations)
         self.process = subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             env={
@@ -149,7 +161,7 @@ class TestProcess:
             ((), "the runner takes one argument, the request as JSON, and got 0"),
             (("{}", "{}"), "the runner takes one argument, the request as JSON, and got 2"),
             (("{",), "the request is not JSON"),
-            (('{"protocol": 99}',), "the request is of protocol version 99, this side speaks 1"),
+            (('{"protocol": 99}',), "the request is of protocol version 99, this side speaks 2"),
         ],
         ids=["none", "two", "not JSON", "another version"],
     )
@@ -225,6 +237,24 @@ class TestProcess:
         assert (result.cluster_name, result.job_id) == ("demo", 7)
         assert "Told to stop; on_cancel is cancel" in process.output
         assert "cancelling" in process.output
+
+    def test_sigterm_without_a_word_on_the_pod_cancels_nothing_and_ends_with_79(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            ask("exec", EXEC, on_cancel=OnCancel.DOWN),
+            methods="""
+            def follow_job(self, *_, **__):
+                print("at work")
+                time.sleep(60)
+            """,
+            annotations={TRY_ANNOTATION: "1"},
+        )
+        process.read_until("at work")
+        process.process.terminate()
+        result = process.end()
+        assert result.exit_code == ExitCode.EVICTED
+        assert result.reason == "Evicted: job and cluster stay as they are; the next try goes on"
+        assert (result.cluster_name, result.job_id) == ("demo", 7)
 
     def test_sigterm_while_the_engine_starts_undoes_nothing(self, tmp_path: Path) -> None:
         process = Process(
@@ -351,7 +381,8 @@ class TestAction:
         assert result.exit_code == ExitCode.CREDENTIALS_REFUSED
         assert "Secret 'aws'" in result.reason
 
-    def test_a_cancel_that_cannot_be_undone_says_so(self, tmp_path: Path) -> None:
+    def test_a_cancel_that_cannot_be_undone_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("k8s_sky_provider.runner.own_pod.annotations", lambda: KILLED)
         engine = FakeEngine("demo")
         engine.told_to_stop_in = "follow_job"
         engine.fail("cancel_jobs")

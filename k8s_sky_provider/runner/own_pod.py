@@ -1,0 +1,80 @@
+"""What Kubernetes says of the runner's own pod: whether somebody wants its end, and whether a try goes on with it.
+
+It is read when the pod is told to stop. A file with the annotations is no help then: the kubelet writes none anew in a
+pod that terminates.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k8s_sky_provider.protocol import (
+    KILL_ANNOTATION,
+    POD_ACCESS_DIRECTORY,
+    POD_NAME,
+    POD_NAMESPACE,
+    TRIES_LEFT_ANNOTATION,
+    TRY_ANNOTATION,
+    OnEviction,
+)
+
+if TYPE_CHECKING:
+    from k8s_sky_provider.protocol import SkyRequest
+
+ATTEMPTS = 3
+SECONDS_TO_ANSWER = 3.0
+SECONDS_BETWEEN_ATTEMPTS = 1.0
+
+
+def is_end_wanted(request: SkyRequest) -> bool:
+    """Tell whether a pod that is told to stop is killed, or evicted with nobody to go on with its work.
+
+    A pod that cannot be read is evicted: what is left costs money until its autostop, what is taken down is lost.
+    """
+    if request.on_eviction is OnEviction.KILL:
+        return True
+    found = annotations()
+    if TRIES_LEFT_ANNOTATION in found and found[TRIES_LEFT_ANNOTATION] == "0":
+        return True
+    # What an earlier try has said counts no more once another one follows the pod.
+    return KILL_ANNOTATION in found and found[KILL_ANNOTATION] == found.get(TRY_ANNOTATION)
+
+
+def annotations(directory: Path = Path(POD_ACCESS_DIRECTORY)) -> dict[str, str]:
+    """Return the annotations of this pod; none if they cannot be read."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return _read(directory)
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+            print(f"This pod cannot be read: {type(error).__name__}: {error}")
+            if attempt < ATTEMPTS - 1:
+                time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+    return {}
+
+
+def _read(directory: Path) -> dict[str, str]:
+    name, namespace = os.environ[POD_NAME], os.environ[POD_NAMESPACE]
+    connection = http.client.HTTPSConnection(
+        os.environ["KUBERNETES_SERVICE_HOST"],
+        int(os.environ["KUBERNETES_SERVICE_PORT"]),
+        timeout=SECONDS_TO_ANSWER,
+        context=ssl.create_default_context(cafile=str(directory / "ca.crt")),
+    )
+    try:
+        token = (directory / "token").read_text().strip()
+        connection.request(
+            "GET", f"/api/v1/namespaces/{namespace}/pods/{name}", headers={"Authorization": f"Bearer {token}"}
+        )
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != http.HTTPStatus.OK:
+            raise OSError(f"the Kubernetes API answers {response.status} {response.reason}")
+        return dict(json.loads(body)["metadata"].get("annotations") or {})
+    finally:
+        connection.close()

@@ -1,0 +1,114 @@
+"""A runner reads its own pod at the Kubernetes API, with nothing but Python's standard library."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.server
+import ipaddress
+import json
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from k8s_sky_provider.runner import own_pod
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    """Answers as the Kubernetes API does."""
+
+    answers: list[tuple[int, Any]]
+    asked: list[tuple[str, str | None]]
+
+    def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers["Authorization"]))
+        status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+def make_certificate(directory: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kubernetes")])
+    now = dt.datetime.now(tz=dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "ca.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (directory / "key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Api]]:
+    make_certificate(tmp_path)
+    (tmp_path / "token").write_text("secret-token\n")
+    handler = type("Handler", (Api,), {"answers": [], "asked": []})
+    server = http.server.HTTPServer(("127.0.0.1", 0), handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "ca.crt", tmp_path / "key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name, value in {
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+        "KUBERNETES_SERVICE_PORT": str(server.server_port),
+        "K8S_SKY_POD_NAME": "launch-1",
+        "K8S_SKY_POD_NAMESPACE": "sky",
+        "HTTPS_PROXY": "http://127.0.0.1:1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+def test_it_has_its_annotations(api: type[Api], tmp_path: Path) -> None:
+    api.answers.append((200, {"metadata": {"annotations": {"k8s-sky/kill": "1"}}}))
+    assert own_pod.annotations(tmp_path) == {"k8s-sky/kill": "1"}
+    assert api.asked == [("/api/v1/namespaces/sky/pods/launch-1", "Bearer secret-token")]
+
+
+def test_a_pod_may_have_none(api: type[Api], tmp_path: Path) -> None:
+    api.answers.append((200, {"metadata": {}}))
+    assert own_pod.annotations(tmp_path) == {}
+
+
+def test_an_api_that_comes_back_is_asked_again(api: type[Api], tmp_path: Path) -> None:
+    api.answers += [(503, {}), (200, {"metadata": {"annotations": {"a": "b"}}})]
+    assert own_pod.annotations(tmp_path) == {"a": "b"}
+
+
+@pytest.mark.parametrize("answer", [(403, {"reason": "Forbidden"}), (200, [])], ids=["forbidden", "no pod"])
+def test_what_cannot_be_read_is_no_word(
+    api: type[Api], tmp_path: Path, answer: tuple[int, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.answers.append(answer)
+    assert own_pod.annotations(tmp_path) == {}
+    assert "This pod cannot be read" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("api")
+def test_a_server_that_the_pods_authority_does_not_vouch_for_is_not_trusted(tmp_path: Path) -> None:
+    make_certificate(tmp_path)
+    assert own_pod.annotations(tmp_path) == {}
+
+
+def test_outside_of_kubernetes_there_is_no_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert own_pod.annotations(tmp_path) == {}
