@@ -53,6 +53,7 @@ from k8s_sky_provider.operators.arguments import (
     check_whole_number,
     rendered_text,
 )
+from k8s_sky_provider.operators.earlier_pods import EarlierPods, labels_of
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
 from k8s_sky_provider.operators.task_states import states_of
 from k8s_sky_provider.operators.worker_stop import WorkerEvictedError, WorkerStop, within
@@ -414,6 +415,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         if context is not None:
             annotations = follower(context["ti"].try_number, tries_left(context["ti"]))
             pod.metadata.annotations = {**(pod.metadata.annotations or {}), **annotations}
+            pod.metadata.labels = {**pod.metadata.labels, **labels_of(self.request_owner(context))}
         connections = [read_connection(credential) for credential in workspace.connections]
         self._connection_files = mount_connections(pod, self.base_container_name, connections)
         return pod
@@ -444,7 +446,10 @@ class SkyBaseOperator(KubernetesPodOperator):
         """
         self._check_claims(pod_request_obj)
         try:
-            pod = super().get_or_create_pod(pod_request_obj, context)
+            pod = self._take_up(pod_request_obj)
+            if pod is None:
+                self.pod_manager.create_pod(pod_request_obj)
+                pod = pod_request_obj
         except ApiException as error:
             if error.status == 409:
                 raise SkyTransientError(
@@ -455,11 +460,6 @@ class SkyBaseOperator(KubernetesPodOperator):
                 # From None, or Airflow would log what ApiException says of it as well.
                 raise refused(error, f"the pod in namespace {pod_request_obj.metadata.namespace!r}") from None
             raise
-        if pod is not pod_request_obj:
-            self.client.patch_namespaced_pod(
-                pod.metadata.name, pod.metadata.namespace, follows(self._try_number, tries_left(self._ti))
-            )
-            self.pod_manager.resume(pod, self.base_container_name, read_up_to(pod, None))
         if self._connection_files:
             create_for_pod(self.client, pod, self._connection_files, is_new=pod is pod_request_obj)
         if self._killed:
@@ -467,6 +467,38 @@ class SkyBaseOperator(KubernetesPodOperator):
             self.pod = pod
             self._kill()
         return pod
+
+    def _take_up(self, pod_request_obj: k8s.V1Pod) -> k8s.V1Pod | None:
+        """Return the pod that an earlier try of this task instance has left at work, as this try's own."""
+        earlier = EarlierPods(
+            self.client, pod_request_obj, self.base_container_name, grace_period=self.termination_grace_period
+        )
+        pod = earlier.take_up(reattach=self.reattach_on_restart)
+        if pod is None and self.reattach_on_restart:
+            # One that is kept is kept with its result.
+            pod = next((pod for pod in earlier.ended() if not self.process_pod_deletion(pod)), None)
+        if pod is None:
+            return None
+        self.log.info("Going on with pod %s of an earlier try", pod.metadata.name)
+        now = follows(self._try_number, tries_left(self._ti))
+        try:
+            self.client.patch_namespaced_pod(pod.metadata.name, pod.metadata.namespace, now)
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            return self._take_up(pod_request_obj)
+        self.pod_manager.resume(pod, self.base_container_name, read_up_to(pod, None))
+        return pod
+
+    def find_pod(self, namespace: str, context: Context, *, exclude_checked: bool = True) -> k8s.V1Pod | None:
+        """Return the pod of this try, as it is now; KubernetesPodOperator's own goes by labels that users set."""
+        del context, exclude_checked
+        if self.pod is None:
+            return None
+        pods = self.client.list_namespaced_pod(
+            namespace=namespace, field_selector=f"metadata.name={self.pod.metadata.name}"
+        ).items
+        return next(iter(pods), None)
 
     def on_kill(self) -> None:
         """Find out whether the task is killed or its worker evicted; Airflow calls this in a signal handler."""

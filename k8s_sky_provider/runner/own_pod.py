@@ -39,14 +39,14 @@ def is_end_wanted(request: SkyRequest) -> bool:
     """
     if request.on_eviction is OnEviction.KILL:
         return True
-    found = annotations()
+    found = read_annotations()
     if TRIES_LEFT_ANNOTATION in found and found[TRIES_LEFT_ANNOTATION] == "0":
         return True
     # What an earlier try has said counts no more once another one follows the pod.
     return KILL_ANNOTATION in found and found[KILL_ANNOTATION] == found.get(TRY_ANNOTATION)
 
 
-def annotations(directory: Path = Path(POD_ACCESS_DIRECTORY)) -> dict[str, str]:
+def read_annotations(directory: Path = Path(POD_ACCESS_DIRECTORY)) -> dict[str, str]:
     """Return the annotations of this pod; none if they cannot be read."""
     for attempt in range(ATTEMPTS):
         try:

@@ -12,6 +12,7 @@ its client; KubernetesPodOperator's own code, its pod manager and its hook are t
   with a grace period does.
 * A pod that mounts a Secret that is no optional one stays pending until that is there.
 * Deleting a pod deletes the Secrets that it owns. What is created with ``dry_run`` is checked and forgotten.
+* A node is ready, is not, or may not be looked at: :attr:`FakeKubernetes.nodes`.
 * A PersistentVolumeClaim exists when its name is in :attr:`FakeKubernetes.claims`.
 * Errors are the API's own: an ApiException with a Status object as its body (:func:`api_error`).
 """
@@ -123,6 +124,7 @@ class FakeKubernetes:
         self.while_running: Callable[[], None] = lambda: None
         self.end_on_delete: k8s.V1PodStatus | None = None
         self.claims = {"sky-state"}
+        self.nodes: dict[str, bool | ApiException] = {}
         self.may_read_claims = True
         self.create_error: ApiException | None = None
         self.secret_error: ApiException | None = None
@@ -179,6 +181,13 @@ class FakeKubernetes:
         self._stages[name] = self.life(pod)
         return self._show(name)
 
+    def read_node(self, name: str) -> k8s.V1Node:
+        is_ready = self.nodes.get(name, api_error(404, f'nodes "{name}" not found', "Not Found"))
+        if isinstance(is_ready, ApiException):
+            raise is_ready
+        condition = k8s.V1NodeCondition(type="Ready", status="True" if is_ready else "Unknown")
+        return k8s.V1Node(status=k8s.V1NodeStatus(conditions=[condition]))
+
     def create_namespaced_secret(self, namespace: str, body: k8s.V1Secret, dry_run: str | None = None) -> k8s.V1Secret:
         if self.secret_error:
             raise self.secret_error
@@ -198,12 +207,14 @@ class FakeKubernetes:
             del self._stages[name][0]
         return shown
 
-    def list_namespaced_pod(self, namespace: str, label_selector: str = "") -> k8s.V1PodList:
+    def list_namespaced_pod(self, namespace: str, label_selector: str = "", field_selector: str = "") -> k8s.V1PodList:
         return k8s.V1PodList(
             items=[
                 self._show(name)
                 for name, pod in self._pods.items()
-                if pod.metadata.namespace == namespace and _selects(label_selector, pod.metadata.labels or {})
+                if pod.metadata.namespace == namespace
+                and _selects(label_selector, pod.metadata.labels or {})
+                and _selects(field_selector, {"metadata.name": name})
             ]
         )
 

@@ -865,6 +865,8 @@ class TestSecrets:
         assert {entry["name"] for entry in container["env"]} == {
             "HOME",
             "K8S_SKY_POD_DIRECTORIES",
+            "K8S_SKY_POD_NAME",
+            "K8S_SKY_POD_NAMESPACE",
             "NO_COLOR",
             "PYTHONUNBUFFERED",
             "SKYPILOT_DISABLE_LOCAL_API_SERVER",

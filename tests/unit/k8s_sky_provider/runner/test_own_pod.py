@@ -80,18 +80,18 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Api]]:
 
 def test_it_has_its_annotations(api: type[Api], tmp_path: Path) -> None:
     api.answers.append((200, {"metadata": {"annotations": {"k8s-sky/kill": "1"}}}))
-    assert own_pod.annotations(tmp_path) == {"k8s-sky/kill": "1"}
+    assert own_pod.read_annotations(tmp_path) == {"k8s-sky/kill": "1"}
     assert api.asked == [("/api/v1/namespaces/sky/pods/launch-1", "Bearer secret-token")]
 
 
 def test_a_pod_may_have_none(api: type[Api], tmp_path: Path) -> None:
     api.answers.append((200, {"metadata": {}}))
-    assert own_pod.annotations(tmp_path) == {}
+    assert own_pod.read_annotations(tmp_path) == {}
 
 
 def test_an_api_that_comes_back_is_asked_again(api: type[Api], tmp_path: Path) -> None:
     api.answers += [(503, {}), (200, {"metadata": {"annotations": {"a": "b"}}})]
-    assert own_pod.annotations(tmp_path) == {"a": "b"}
+    assert own_pod.read_annotations(tmp_path) == {"a": "b"}
 
 
 @pytest.mark.parametrize("answer", [(403, {"reason": "Forbidden"}), (200, [])], ids=["forbidden", "no pod"])
@@ -99,16 +99,16 @@ def test_what_cannot_be_read_is_no_word(
     api: type[Api], tmp_path: Path, answer: tuple[int, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     api.answers.append(answer)
-    assert own_pod.annotations(tmp_path) == {}
+    assert own_pod.read_annotations(tmp_path) == {}
     assert "This pod cannot be read" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("api")
 def test_a_server_that_the_pods_authority_does_not_vouch_for_is_not_trusted(tmp_path: Path) -> None:
     make_certificate(tmp_path)
-    assert own_pod.annotations(tmp_path) == {}
+    assert own_pod.read_annotations(tmp_path) == {}
 
 
 def test_outside_of_kubernetes_there_is_no_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    assert own_pod.annotations(tmp_path) == {}
+    assert own_pod.read_annotations(tmp_path) == {}
