@@ -32,6 +32,9 @@ TERMINATION_MESSAGE_LIMIT = 4096
 RETURN_VALUE_LIMIT = 3500
 """Bytes of JSON: what the rest of a result leaves for a value that must arrive whole."""
 
+DEEPEST_VALUE = 50
+"""How deep lists and dicts of a value may be nested: whoever copies one needs some of the stack for each level."""
+
 LONGEST_NAME = 200
 """Characters of a name in a result that is too long: none that SkyPilot accepts has more."""
 
@@ -113,6 +116,19 @@ class OnEviction(enum.StrEnum):
 
     FOLLOW = "follow"
     KILL = "kill"
+
+
+def is_too_deep(value: JsonValue) -> bool:
+    """Tell whether lists and dicts are nested deeper than :data:`DEEPEST_VALUE`."""
+    level = [value]
+    for _ in range(DEEPEST_VALUE + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (list, tuple, dict))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
 
 
 def kill_word(try_number: int) -> str:

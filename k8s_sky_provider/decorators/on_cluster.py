@@ -74,7 +74,7 @@ def value_of(directory: Path, call: dict[str, Any]) -> Any:
     value = function(*call["args"], **call["kwargs"])
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise CallFailedError(
             f"what {call['function']} returns, of type {type(value).__name__}, cannot be sent back as JSON: {error}. "
             "Return None, booleans, finite numbers, texts, and lists and dicts of them"

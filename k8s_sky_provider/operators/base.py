@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
 RUNNER_COMMAND = ["tini", "--", "python", "-m", "k8s_sky_provider.runner"]
+LINES_OF_THE_END = 20
 RESULT_KEY = "result"
 """XCom key of the whole result."""
 
@@ -236,6 +237,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._ti: Any = None
         self._try_number = 1
         self._worker_stop: WorkerStop | None = None
+        self._last_words = ""
 
     @property
     def default_on_cancel(self) -> OnCancel | None:
@@ -528,7 +530,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         under_way = sys.exc_info()[1]
         terminated = terminated_state(remote_pod, self.base_container_name)
         self._raise_if_evicted(terminated)
-        failed = "" if terminated or isinstance(under_way, (SkyPilotError, HTTPError)) else self._why_failed(pod)
+        failed = self._look_at(pod, remote_pod, terminated, under_way)
         try:
             # A pod whose end nobody has seen is not deleted because the API is away.
             if not isinstance(under_way, (HTTPError, KubernetesApiException)):
@@ -754,14 +756,39 @@ class SkyBaseOperator(KubernetesPodOperator):
             )
         if terminated.reason == "OOMKilled":
             return SkyPodFailedError("The pod ran out of memory; raise container_resources")
-        if terminated.exit_code == 1:
-            # The runner reports whatever happens to it; Python alone ends with 1, when it has no such module.
+        if terminated.exit_code == 1 and "No module named" in self._last_words:
             return SkyDeploymentError(
                 f"Image {image!r} has no runner (python -m k8s_sky_provider.runner). "
                 "Build it from images/skypilot (docs/images.md)"
             )
         reason = " ".join(filter(None, [remote_pod.status.reason, remote_pod.status.message])) or terminated.reason
         return SkyPodFailedError(f"The pod ended with exit code {terminated.exit_code} and no result: {reason}")
+
+    def _look_at(
+        self,
+        pod: k8s.V1Pod,
+        remote_pod: k8s.V1Pod,
+        terminated: k8s.V1ContainerStateTerminated | None,
+        under_way: BaseException | None,
+    ) -> str:
+        """Keep what a pod without a result tells of its end, while it is there; return what Kubernetes says of it."""
+        if terminated:
+            self._last_words = self._end_of_log(remote_pod) if terminated.exit_code == 1 else ""
+            return ""
+        return "" if isinstance(under_way, (SkyPilotError, HTTPError)) else self._why_failed(pod)
+
+    def _end_of_log(self, pod: k8s.V1Pod) -> str:
+        try:
+            log = self.client.read_namespaced_pod_log(
+                pod.metadata.name,
+                pod.metadata.namespace,
+                container=self.base_container_name,
+                tail_lines=LINES_OF_THE_END,
+                _preload_content=False,
+            )
+            return b"".join(log).decode(errors="replace")
+        except (ApiException, HTTPError):
+            return ""
 
     def _why_failed(self, pod: k8s.V1Pod) -> str:
         """Return what Kubernetes says of a pod that it has ended itself, for example by eviction."""

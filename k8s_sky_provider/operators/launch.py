@@ -42,7 +42,8 @@ class SkyLaunchOperator(SkyTaskOperator):
 
     :param cluster_name: name of the cluster; by default one derived from the DAG, the run, the task and
         its map index, so that a retry meets its own cluster (templated)
-    :param auto_down: take the cluster down when its job has ended, whatever came of it (templated)
+    :param auto_down: take the cluster down when its job has ended, whatever came of it; one that no task of this
+        DAG run has made stays (templated)
     :param on_failure: without ``auto_down``: take a cluster that this task has made ``down`` when the task fails and
         is not tried again, or ``leave`` it; the default is ``down``, because Airflow skips what comes after a failed
         task, the teardown of a failed setup too (templated)

@@ -77,7 +77,10 @@ def run_action(arguments: list[str], *, home: Path, make_engine: Callable[[], En
     console = Console(state.secret_values())
     with console:
         result = _run(request, home, make_engine, console)
-    result = _mask(result, console)
+    try:
+        result = _mask(result, console)
+    except RecursionError:
+        result = _mask(dataclasses.replace(result, return_value=None), console)
     if result.fits():
         return result
     name = re.sub(r"[^-_.a-zA-Z0-9]", "_", "-".join(map(str, (*request.owner.task_instance, request.owner.try_number))))
@@ -192,17 +195,25 @@ def _mask_value(value: JsonValue, console: Console) -> JsonValue:
 def _on_sigterm(signal_number: int, frame: FrameType | None) -> None:
     del signal_number, frame
     _told_to_stop.set()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _take_no_more_signals()
     raise CancelledActionError
+
+
+def _take_no_more_signals() -> None:
+    # Not SIG_IGN, which all programs that are started from here on would inherit.
+    signal.signal(signal.SIGTERM, lambda *_: None)
 
 
 def main() -> None:
     """Run the request of ``sys.argv`` and end the process."""
     signal.signal(signal.SIGTERM, _on_sigterm)
+    result = None
     try:
         result = run_action(sys.argv[1:], home=Path.home())
+        # What is done is done: nothing may keep it from being told.
+        _take_no_more_signals()
     except CancelledActionError:
-        result = SkyResult(
+        result = result or SkyResult(
             action="unknown", exit_code=ExitCode.CANCELLED, reason="Cancelled before or after the action itself"
         )
     TERMINATION_LOG.write_text(result.to_message())

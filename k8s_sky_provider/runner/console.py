@@ -36,7 +36,8 @@ END_OF_TAIL = "\x1b]k8s-sky;end-of-tail\x07"
 """Printed when an action has failed and only tidies up: what follows says nothing of why. A terminal shows nothing."""
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_STATUS_PAYLOAD = re.compile(r"<sky-payload[^>]*>.*?</sky-payload>")
+# It never looks at a character twice: a job may print what it likes, and a search holds up all threads.
+_STATUS_PAYLOAD = re.compile(r"<sky-payload[^<>]*>(?:[^<]|<(?!/?sky-payload))*+</sky-payload>")
 
 
 def without_terminal_codes(text: str) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import os
+import signal
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode
@@ -15,16 +19,22 @@ if TYPE_CHECKING:
     from k8s_sky_provider.runner.actions.run import Run
 
 
+SECONDS_TO_END = 5.0
+SECONDS_TO_READ_THE_END = 2.0
+"""How long output is read on when a command has ended: what it left in the background keeps the pipe open."""
+
+
 def bash(run: Run) -> Outcome:
     """Run a command in the work directory; the last line of its output is the value.
 
-    When the runner is told to stop, its container ends, and the command with it.
+    A command is over when its shell is, whatever that has started. It is ended when the runner is told to stop.
     """
     arguments = run.request.arguments
     directory = run.home / "sky_workdir"
     directory.mkdir(exist_ok=True)
-    last_line = ""
-    with subprocess.Popen(  # noqa: S603  # to run what the user gives is what this action is for
+    lines: collections.deque[str] = collections.deque(maxlen=1)
+    run.end = lambda: "the command was ended"
+    process = subprocess.Popen(  # noqa: S603  # to run what the user gives is what this action is for
         ["/bin/bash", "-c", arguments["bash_command"]],
         cwd=directory,
         env={**os.environ, **arguments["env"]},
@@ -32,17 +42,38 @@ def bash(run: Run) -> Outcome:
         stdout=subprocess.PIPE,
         text=True,
         errors="replace",
-    ) as process:
-        for line in process.stdout or ():
-            print(line, end="")
-            last_line = line.rstrip("\n")
+        start_new_session=True,
+    )
+    reader = threading.Thread(target=_show, args=(process, lines), daemon=True)
+    reader.start()
+    try:
+        process.wait()
+    except BaseException:
+        _end(process)
+        raise
+    reader.join(SECONDS_TO_READ_THE_END)
     failed = process.returncode != 0
     return Outcome(
-        return_value=last_line,
+        return_value=lines[0].rstrip("\n") if lines else "",
         exit_code=ExitCode.JOB_FAILED if failed else ExitCode.OK,
         reason=f"The command ended with exit code {process.returncode}" if failed else "",
         job_exit_codes=[process.returncode],
     )
+
+
+def _show(process: subprocess.Popen[str], lines: collections.deque[str]) -> None:
+    for line in process.stdout or ():
+        print(line, end="")
+        lines.append(line)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command and what it has started: SIGTERM, and SIGKILL for what stays."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_END)
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 ACTIONS: dict[str, Callable[[Run], Outcome]] = {"bash": bash}

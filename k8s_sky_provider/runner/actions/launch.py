@@ -34,8 +34,9 @@ def launch(run: Run) -> Outcome:
         run.engine.launch(task, name, dryrun=True, **_options(run))
         return Outcome(return_value=name)
     with changing(run, name):
+        is_of_this_run = _is_of_this_run(run, name)
         made_here = _take_over(run, name)
-        run.undo = functools.partial(_undo, run, name, made_here=made_here)
+        run.undo = functools.partial(_undo, run, name, made_here=made_here, is_ours=made_here or is_of_this_run)
         outcome = once.earlier_outcome(run)
         if outcome is None:
             if once.may_have_submitted(run):
@@ -50,11 +51,11 @@ def launch(run: Run) -> Outcome:
     except Exception as error:
         print(END_OF_TAIL)
         exit_code = error.exit_code if isinstance(error, ActionFailedError) else ExitCode.INTERNAL_ERROR
-        _tidy(run, name, exit_code, made_here=made_here)
+        _tidy(run, name, exit_code, made_here=made_here, is_ours=made_here or is_of_this_run)
         raise
     if outcome.exit_code != ExitCode.OK:
         print(END_OF_TAIL)
-    _tidy(run, name, outcome.exit_code, made_here=made_here)
+    _tidy(run, name, outcome.exit_code, made_here=made_here, is_ours=made_here or is_of_this_run)
     return outcome
 
 
@@ -63,7 +64,7 @@ def exec_(run: Run) -> Outcome:
     arguments = run.request.arguments
     name = run.cluster_name = str(arguments["cluster_name"])
     task = run.engine.load_task(arguments["task"], _overrides(run), run.mask)
-    run.undo = functools.partial(_undo, run, name, made_here=False)
+    run.undo = functools.partial(_undo, run, name, made_here=False, is_ours=True)
     with sharing(run, name):
         if once.may_have_submitted(run):
             run.job_id = once.earlier_job(run, name)
@@ -115,9 +116,18 @@ def _wait(run: Run, cluster_name: str) -> Outcome:
     return outcome
 
 
-def _tidy(run: Run, cluster_name: str, exit_code: ExitCode, *, made_here: bool) -> None:
+def _is_of_this_run(run: Run, cluster_name: str) -> bool:
+    """Tell whether a task of the same DAG run has made a cluster; one that others have made is not ours to end."""
+    owner, recorded = run.request.owner, state.owner_of(run.store, cluster_name)
+    return recorded is not None and recorded.task_instance[:3] == owner.task_instance[:3]
+
+
+def _tidy(run: Run, cluster_name: str, exit_code: ExitCode, *, made_here: bool, is_ours: bool) -> None:
     """Take the cluster down when its job has ended, if that is wished for, or if nobody tries this launch again."""
     arguments = run.request.arguments
+    if arguments["auto_down"] and not is_ours:
+        print(f"Cluster {cluster_name} stays: neither this task nor another of its DAG run has made it")
+        return
     if arguments["auto_down"]:
         why = "auto_down"
     elif made_here and exit_code in arguments.get("down_after", ()):
@@ -129,7 +139,10 @@ def _tidy(run: Run, cluster_name: str, exit_code: ExitCode, *, made_here: bool) 
         end_cluster(run, cluster_name)
 
 
-def _undo(run: Run, cluster_name: str, wish: OnCancel, *, made_here: bool) -> str:
+def _undo(run: Run, cluster_name: str, wish: OnCancel, *, made_here: bool, is_ours: bool) -> str:
+    if not is_ours and wish is OnCancel.DOWN:
+        print(f"Cluster {cluster_name} stays: neither this task nor another of its DAG run has made it")
+        wish = OnCancel.CANCEL
     if run.job_id is None and made_here:
         # Half a cluster is of no use to anybody and has no autostop yet.
         return undo_job(run, cluster_name, OnCancel.DOWN)

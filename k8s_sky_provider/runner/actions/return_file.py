@@ -10,7 +10,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.protocol import DEEPEST_VALUE, ExitCode, is_too_deep
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -34,7 +34,13 @@ def with_return_value(run: Run, cluster_name: str, outcome: Outcome) -> Outcome:
             raise ActionFailedError(
                 ExitCode.JOB_FAILED, f"The job on cluster {cluster_name} wrote no return value into ~/{path}"
             )
-        return dataclasses.replace(outcome, return_value=content["return_value"])
+        value = content["return_value"]
+        if is_too_deep(value):
+            raise ActionFailedError(
+                ExitCode.JOB_FAILED,
+                f"The return value of the job on cluster {cluster_name} is nested more than {DEEPEST_VALUE} deep",
+            )
+        return dataclasses.replace(outcome, return_value=value)
     if outcome.exit_code == ExitCode.JOB_FAILED:
         try:
             reason = _read(run, cluster_name, path).get("reason")
@@ -50,6 +56,6 @@ def with_return_value(run: Run, cluster_name: str, outcome: Outcome) -> Outcome:
 def _read(run: Run, cluster_name: str, path: str) -> dict[str, Any]:
     try:
         content = json.loads(run.engine.read_file(cluster_name, path, limit=FILE_LIMIT) or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

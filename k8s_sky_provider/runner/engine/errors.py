@@ -172,7 +172,7 @@ def _brief(error: BaseException) -> str:
     # A database's error also has the statement with its values, which may be keys.
     said = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
     text = " ".join(without_terminal_codes(str(said)).split()) or type(error).__name__
-    message = re.search(r'HTTP response body: .*?"message": ?"((?:[^"\\]|\\+.)*)"', text)
+    message = re.search(r'HTTP response body: .*?"message": ?"((?:[^"\\]|\\++.)*+)"', text)
     return re.sub(r'\\+"', '"', message[1]) if message else text
 
 

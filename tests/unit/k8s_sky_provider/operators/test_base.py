@@ -536,7 +536,9 @@ class TestFailure:
                 f"Image '{IMAGE}' cannot run the runner: exec: \"tini\": executable file not found",
                 id="no tini in the image",
             ),
-            pytest.param(ended(1), exceptions.SkyDeploymentError, f"Image '{IMAGE}' has no runner", id="no runner"),
+            pytest.param(
+                ended(1), exceptions.SkyPodFailedError, "exit code 1 and no result", id="Python ended by itself"
+            ),
             pytest.param(
                 ended(1, '{"protocol": 99}'),
                 exceptions.SkyDeploymentError,
@@ -573,6 +575,15 @@ class TestFailure:
         with pytest.raises(expected, match=re.escape(message)) as caught:
             run(kubernetes, TaskInstance())
         assert type(caught.value) is expected
+
+    @in_all_ways
+    def test_an_image_without_the_runner_is_known_by_what_python_says(
+        self, run: Callable[..., TaskInstance], kubernetes: FakeKubernetes
+    ) -> None:
+        kubernetes.life = lambda _: [running(), ended(1)]
+        kubernetes.log = ["/usr/bin/python: No module named k8s_sky_provider"]
+        with pytest.raises(exceptions.SkyDeploymentError, match=f"Image '{IMAGE}' has no runner"):
+            run(kubernetes, TaskInstance())
 
     @pytest.mark.parametrize("deferrable", [False, True])
     @pytest.mark.parametrize(

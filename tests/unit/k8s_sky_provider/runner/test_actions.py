@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -101,15 +102,26 @@ class TestLaunch:
         assert engine.calls == ["load_task", "dry launch demo"]
         assert state.owner_of(FileStore(home), "demo") is None
 
-    @pytest.mark.parametrize("existed", [False, True], ids=["made by us", "existed"])
+    @pytest.mark.parametrize(
+        ("maker", "stays"),
+        [
+            pytest.param(None, False, id="made by us"),
+            pytest.param(dataclasses.replace(OWNER, task_id="first"), False, id="by a task of this run"),
+            pytest.param(dataclasses.replace(OWNER, run_id="other"), True, id="by another run"),
+            pytest.param(STRANGER, True, id="by another DAG"),
+            pytest.param("by hand", True, id="by hand"),
+        ],
+    )
     @pytest.mark.parametrize("job_ends_as", ["SUCCEEDED", "FAILED", "FAILED_SETUP", "CANCELLED"])
-    def test_auto_down_takes_the_cluster_down_whatever_came_of_the_job(
-        self, existed: bool, job_ends_as: str, home: Path
+    def test_auto_down_takes_a_cluster_of_the_dag_run_down_whatever_came_of_the_job(
+        self, maker: Owner | str | None, stays: bool, job_ends_as: str, home: Path
     ) -> None:
-        engine = FakeEngine(*(["demo"] if existed else []))
+        engine = FakeEngine(*(["demo"] if maker else []))
+        if isinstance(maker, Owner):
+            state.record_owner(FileStore(home), "demo", maker)
         engine.job_ends_as = job_ends_as
         launch(home, engine)
-        assert engine.clusters == set()
+        assert engine.clusters == ({"demo"} if stays else set())
 
     def test_auto_down_takes_the_cluster_down_when_the_job_was_lost_from_sight(self, home: Path) -> None:
         engine = FakeEngine()
@@ -344,7 +356,7 @@ class TestCancel:
         provisioning = phase == "launch"
         if on_cancel in {None, OnCancel.LEAVE}:
             expected: list[str] = []
-        elif on_cancel is OnCancel.DOWN or (provisioning and not existed):
+        elif (on_cancel is OnCancel.DOWN and not existed) or (provisioning and not existed):
             expected = ["down demo"]
         elif on_cancel is OnCancel.STOP:
             expected = ["stop demo"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
 from k8s_sky_provider.protocol import ExitCode, Owner, SkyRequest
 from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run
+from k8s_sky_provider.runner.failure import CancelledActionError
 from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import FakeEngine
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="task")
 
@@ -47,3 +47,32 @@ def test_one_that_fails_is_a_failed_job(tmp_path: Path, command: str, code: int)
     outcome = bash(tmp_path, command)
     assert (outcome.exit_code, outcome.job_exit_codes) == (ExitCode.JOB_FAILED, [code])
     assert outcome.reason == f"The command ended with exit code {code}"
+
+
+def test_what_it_leaves_in_the_background_is_not_waited_for(tmp_path: Path) -> None:
+    began = time.monotonic()
+    assert bash(tmp_path, "sleep 30 & echo done").return_value == "done"
+    assert time.monotonic() - began < 10
+
+
+def test_it_is_ended_when_the_runner_is_told_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = subprocess.Popen.wait
+
+    def stopped(process: subprocess.Popen[str], timeout: float | None = None) -> int:
+        if timeout is None:
+            # Until its child has begun.
+            while not (tmp_path / "sky_workdir" / "pid").exists():
+                time.sleep(0.05)
+            raise CancelledActionError
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", stopped)
+    with pytest.raises(CancelledActionError):
+        bash(tmp_path, "trap '' TERM; sleep 60 & echo $! > new; mv new pid; sleep 60")
+    pid = int((tmp_path / "sky_workdir" / "pid").read_text())
+    for _ in range(100):
+        state = Path(f"/proc/{pid}/stat")
+        if not state.exists() or state.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.1)
+    pytest.fail("its child lives on")

@@ -110,6 +110,7 @@ def test_a_failed_setup_has_written_nothing(tmp_path: Path, engine: FakeEngine, 
 
 
 def test_the_file_is_read_before_the_cluster_goes(tmp_path: Path, engine: FakeEngine) -> None:
+    engine.clusters.clear()
     engine.files[FILE] = b'{"return_value": 1}'
     assert perform(tmp_path, engine, "launch").return_value == 1
     assert engine.calls[-2:] == [f"read_file demo {FILE}", "down demo"]
@@ -117,6 +118,7 @@ def test_the_file_is_read_before_the_cluster_goes(tmp_path: Path, engine: FakeEn
 
 @pytest.mark.parametrize("failing", ["job", "read_file"])
 def test_the_cluster_goes_whatever_came_of_the_file(tmp_path: Path, engine: FakeEngine, failing: str) -> None:
+    engine.clusters.clear()
     if failing == "job":
         engine.job_ends_as = "FAILED"
         perform(tmp_path, engine, "launch")
@@ -168,3 +170,25 @@ class TestDown:
                 ACTIONS["down"](run)
         else:
             assert ACTIONS["down"](run).return_value == "demo"
+
+
+DEEP = b"[" * 500 + b"]" * 500
+
+
+@pytest.mark.parametrize("content", [b'{"return_value": ' + DEEP + b"}", b"[" * 60_000], ids=["deep", "bottomless"])
+@pytest.mark.parametrize(
+    ("ends_as", "exit_code"), [("SUCCEEDED", ExitCode.JOB_FAILED), ("FAILED", ExitCode.JOB_FAILED)]
+)
+def test_a_value_that_nobody_can_copy_fails_the_job_and_keeps_no_cluster(
+    tmp_path: Path, engine: FakeEngine, content: bytes, ends_as: str, exit_code: ExitCode
+) -> None:
+    engine.clusters.clear()
+    engine.files[FILE] = content
+    engine.job_ends_as = ends_as
+    if ends_as == "FAILED":
+        assert perform(tmp_path, engine, "launch").exit_code == exit_code
+    else:
+        with pytest.raises(ActionFailedError) as caught:
+            perform(tmp_path, engine, "launch")
+        assert caught.value.exit_code == exit_code
+    assert engine.clusters == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,10 @@ def test_without_a_number_of_seconds_nothing_breaks(value: str, said: list[str])
             print("on")
         """)
     assert done.stdout.splitlines() == [*said, "on"]
+
+
+@pytest.mark.parametrize("unit", ["<sky-payload>", "<sky-payload", "<sky-payload><a", "\x1b]", "\x1b[0;"])
+def test_no_line_of_a_job_holds_the_runner_up(unit: str) -> None:
+    began = time.process_time()
+    clean_line(unit * (1024 * 1024 // len(unit)))
+    assert time.process_time() - began < 5

@@ -287,6 +287,44 @@ class TestProcess:
         process.process.terminate()
         assert process.end().exit_code == ExitCode.CANCELLED
 
+    def test_a_signal_while_the_result_is_written_changes_nothing(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            STATUS,
+            methods="""
+            def status(self, *_, **__):
+                write = Path.write_text
+
+                def write_late(path, text):
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return write(path, text)
+
+                Path.write_text = write_late
+                return []
+            """,
+        )
+        assert process.end().exit_code == ExitCode.OK
+
+    def test_what_on_cancel_starts_takes_signals(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            ask("exec", EXEC, on_cancel=OnCancel.CANCEL),
+            methods="""
+            def follow_job(self, *_, **__):
+                print("at work")
+                time.sleep(60)
+
+            def cancel_jobs(self, *_):
+                child = subprocess.Popen(["sleep", "60"])
+                child.terminate()
+                print("child ended as", child.wait(timeout=10))
+            """,
+        )
+        process.read_until("at work")
+        process.process.terminate()
+        assert process.end().exit_code == ExitCode.CANCELLED
+        assert "child ended as -15" in process.output
+
     def test_a_child_that_lives_on_does_not_keep_the_runner(self, tmp_path: Path) -> None:
         process = Process(
             tmp_path,
