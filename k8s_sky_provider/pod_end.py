@@ -34,9 +34,9 @@ def annotate(annotations: dict[str, str | None]) -> dict[str, Any]:
     return {"metadata": {"annotations": annotations}}
 
 
-def wants_end(try_number: int) -> dict[str, Any]:
+def wants_end(try_number: int, *, is_cleared: bool = False) -> dict[str, Any]:
     """Return the patch by which a try of the task says that it wants a pod's end."""
-    return annotate({KILL_ANNOTATION: kill_word(try_number)})
+    return annotate({KILL_ANNOTATION: kill_word(try_number, is_cleared=is_cleared)})
 
 
 def follower(try_number: int, tries_left: int) -> dict[str, str]:
@@ -49,11 +49,13 @@ def follows(try_number: int, tries_left: int) -> dict[str, Any]:
     return annotate({KILL_ANNOTATION: None, **follower(try_number, tries_left)})
 
 
-def leave_word(client: CoreV1Api, pod: k8s.V1Pod, try_number: int) -> None:
+def leave_word(client: CoreV1Api, pod: k8s.V1Pod, try_number: int, *, is_cleared: bool = False) -> None:
     """Say on a pod that its end is wanted; every delete of a pod that is at work comes after this."""
     name, namespace = pod.metadata.name, pod.metadata.namespace
     try:
-        client.patch_namespaced_pod(name, namespace, wants_end(try_number), _request_timeout=SECONDS_TO_LEAVE_A_WORD)
+        client.patch_namespaced_pod(
+            name, namespace, wants_end(try_number, is_cleared=is_cleared), _request_timeout=SECONDS_TO_LEAVE_A_WORD
+        )
     except (ApiException, HTTPError) as error:
         _tell(name, error)
 

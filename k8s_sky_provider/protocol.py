@@ -74,6 +74,7 @@ POD_NAMESPACE = "K8S_SKY_POD_NAMESPACE"
 SECRETS_DIRECTORY = "/etc/k8s-sky/secrets"
 """Where the pod mounts Secrets that are also its environment: the runner masks their values in logs."""
 
+_CLEARED = " cleared"
 _PACKED = "packed"
 """Key of a result that is packed: zlib, in base 85."""
 
@@ -131,9 +132,17 @@ def is_too_deep(value: JsonValue) -> bool:
     return bool(level)
 
 
-def kill_word(try_number: int) -> str:
-    """Return what :data:`KILL_ANNOTATION` says of a pod whose end a try of the task wants."""
-    return str(try_number)
+def kill_word(try_number: int, *, is_cleared: bool = False) -> str:
+    """Return what :data:`KILL_ANNOTATION` says of a pod whose end a try of the task wants.
+
+    :param is_cleared: whether the task was cleared while it ran: Airflow makes no new generation of it then
+    """
+    return f"{try_number}{_CLEARED}" if is_cleared else str(try_number)
+
+
+def read_kill_word(word: str) -> tuple[str, bool]:
+    """Return the try's number, and whether the task was cleared, of what :func:`kill_word` has made."""
+    return word.removesuffix(_CLEARED), word.endswith(_CLEARED)
 
 
 def _from_mapping(cls: type[_Dataclass], name: str, data: JsonValue) -> _Dataclass:

@@ -53,7 +53,7 @@ from k8s_sky_provider.operators.arguments import (
     check_whole_number,
     rendered_text,
 )
-from k8s_sky_provider.operators.earlier_pods import EarlierPods, labels_of
+from k8s_sky_provider.operators.earlier_pods import EarlierPods, in_words, labels_of
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
 from k8s_sky_provider.operators.task_states import states_of
 from k8s_sky_provider.operators.worker_stop import WorkerEvictedError, WorkerStop, within
@@ -277,8 +277,9 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._ti = context["ti"]
         self._try_number = self._ti.try_number
         self._read_pod_arguments()
-        if self._killed:
-            raise SkyCancelledError("The task was killed before it began")
+        if self._worker_stop:
+            self._worker_stop.wait()
+            raise SkyCancelledError("The task was told to stop before it began")
 
     @contextlib.contextmanager
     def _ending_with_the_worker(self) -> Iterator[None]:
@@ -415,9 +416,10 @@ class SkyBaseOperator(KubernetesPodOperator):
         # A model cannot tell what is taken away: who builds once more begins with what was given.
         self.security_context, self.container_security_context = given
         if context is not None:
-            annotations = follower(context["ti"].try_number, tries_left(context["ti"]))
+            owner = self.request_owner(context)
+            annotations = {**follower(owner.try_number, tries_left(context["ti"])), **in_words(owner)}
             pod.metadata.annotations = {**(pod.metadata.annotations or {}), **annotations}
-            pod.metadata.labels = {**pod.metadata.labels, **labels_of(self.request_owner(context))}
+            pod.metadata.labels = {**pod.metadata.labels, **labels_of(owner)}
         connections = [read_connection(credential) for credential in workspace.connections]
         self._connection_files = mount_connections(pod, self.base_container_name, connections)
         return pod
@@ -472,9 +474,7 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def _take_up(self, pod_request_obj: k8s.V1Pod) -> k8s.V1Pod | None:
         """Return the pod that an earlier try of this task instance has left at work, as this try's own."""
-        earlier = EarlierPods(
-            self.client, pod_request_obj, self.base_container_name, grace_period=self.termination_grace_period
-        )
+        earlier = EarlierPods(self.client, pod_request_obj, self.base_container_name)
         pod = earlier.take_up(reattach=self.reattach_on_restart)
         if pod is None and self.reattach_on_restart:
             # One that is kept is kept with its result.
@@ -513,7 +513,8 @@ class SkyBaseOperator(KubernetesPodOperator):
     def _kill(self) -> None:
         """Delete the pod, which is told before that it is killed."""
         if self.pod and self.on_kill_action != OnKillAction.KEEP_POD:
-            leave_word(self.client, self.pod, self._try_number)
+            is_cleared = self._worker_stop is not None and self._worker_stop.is_cleared
+            leave_word(self.client, self.pod, self._try_number, is_cleared=is_cleared)
         super().on_kill()
 
     def cleanup(

@@ -17,7 +17,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from kubernetes.client.exceptions import ApiException
 
 from k8s_sky_provider.pod_end import leave_word, terminated_state
-from k8s_sky_provider.protocol import TRY_ANNOTATION
+from k8s_sky_provider.protocol import OWNER_KEYS, TRY_ANNOTATION
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
@@ -30,6 +30,9 @@ OWNER_LABEL = "k8s-sky/owner"
 
 GENERATION_LABEL = "k8s-sky/generation"
 """Label of a pod: another one after the task was cleared."""
+
+OWNER_ANNOTATION = "k8s-sky/owner"
+"""Annotation of a pod: the same in words, as JSON with the :data:`~k8s_sky_provider.protocol.OWNER_KEYS`."""
 
 SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_BETWEEN_WORDS = 60.0
@@ -48,6 +51,31 @@ def labels_of(owner: Owner) -> dict[str, str]:
     return {OWNER_LABEL: _digest(owner.task_instance), GENERATION_LABEL: _digest(owner.generation)}
 
 
+def in_words(owner: Owner) -> dict[str, str]:
+    """Return the annotation that says of which task instance a pod is."""
+    return {OWNER_ANNOTATION: json.dumps({key: getattr(owner, key) for key in OWNER_KEYS})}
+
+
+def has_ended(pod: k8s.V1Pod, container: str) -> bool:
+    """Tell whether the work of a pod is over, whatever its other containers do."""
+    return pod.status.phase in {"Succeeded", "Failed"} or terminated_state(pod, container) is not None
+
+
+def kill(client: CoreV1Api, pod: k8s.V1Pod) -> None:
+    """End a pod by its ``on_cancel``, in the time that it was made with."""
+    leave_word(client, pod, int((pod.metadata.annotations or {}).get(TRY_ANNOTATION, 1)))
+    _delete(client, pod, None)
+
+
+def _delete(client: CoreV1Api, pod: k8s.V1Pod, grace_period: int | None) -> None:
+    options = {} if grace_period is None else {"grace_period_seconds": grace_period}
+    try:
+        client.delete_namespaced_pod(pod.metadata.name, pod.metadata.namespace, **options)
+    except ApiException as error:
+        if error.status != 404:
+            raise
+
+
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
 
@@ -57,18 +85,16 @@ class EarlierPods:
 
     :param wanted: the pod that the task would make
     :param container: the container whose end is the end of the work
-    :param grace_period: seconds that a pod has for its end; None leaves that to the pod
     """
 
-    def __init__(self, client: CoreV1Api, wanted: k8s.V1Pod, container: str, *, grace_period: int | None) -> None:
+    def __init__(self, client: CoreV1Api, wanted: k8s.V1Pod, container: str) -> None:
         self._client = client
         self._wanted = wanted
         self._container = container
-        self._grace_period = grace_period
 
     def at_work(self) -> list[k8s.V1Pod]:
         """Return the pods whose runner has not ended."""
-        return [pod for pod in self._pods() if not self._has_ended(pod)]
+        return [pod for pod in self._pods() if not has_ended(pod, self._container)]
 
     def ended(self) -> list[k8s.V1Pod]:
         """Return the pods that have ended and that nobody has looked at."""
@@ -76,7 +102,7 @@ class EarlierPods:
         return [
             pod
             for pod in self._pods()
-            if self._has_ended(pod)
+            if has_ended(pod, self._container)
             and self._is_of_this_generation(pod)
             and not pod.metadata.deletion_timestamp
             and pod.metadata.labels.get(checked) != "True"
@@ -95,9 +121,9 @@ class EarlierPods:
                     self._remove_if_lost(pod)
                 elif not self._is_of_this_generation(pod):
                     log.info("The task was cleared; ending pod %s of before", pod.metadata.name)
-                    self._kill(pod)
+                    kill(self._client, pod)
                 elif not reattach:
-                    self._delete(pod, self._grace_period)
+                    _delete(self._client, pod, None)
             if not ending and reattach and all(map(self._is_of_this_generation, pods)):
                 return pods[0]
             if time.monotonic() - last_word >= SECONDS_BETWEEN_WORDS:
@@ -116,17 +142,9 @@ class EarlierPods:
         # Kubernetes writes "default" where a pod names none.
         return [pod for pod in pods if (pod.spec.service_account_name or "default") == (account or "default")]
 
-    def _has_ended(self, pod: k8s.V1Pod) -> bool:
-        return pod.status.phase in {"Succeeded", "Failed"} or terminated_state(pod, self._container) is not None
-
     def _is_of_this_generation(self, pod: k8s.V1Pod) -> bool:
         labels = pod.metadata.labels or {}
         return bool(labels.get(GENERATION_LABEL) == self._wanted.metadata.labels[GENERATION_LABEL])
-
-    def _kill(self, pod: k8s.V1Pod) -> None:
-        """End a pod by its ``on_cancel``."""
-        leave_word(self._client, pod, int((pod.metadata.annotations or {}).get(TRY_ANNOTATION, 1)))
-        self._delete(pod, self._grace_period)
 
     def _remove_if_lost(self, pod: k8s.V1Pod) -> None:
         """Remove a pod that nobody ends any more: its time is over, and its node is not ready."""
@@ -135,7 +153,7 @@ class EarlierPods:
             log.warning(
                 "Pod %s should have ended %d s ago, and its node is lost: removing it", pod.metadata.name, overdue
             )
-            self._delete(pod, 0)
+            _delete(self._client, pod, 0)
 
     def _is_node_lost(self, pod: k8s.V1Pod, overdue: float) -> bool:
         if not pod.spec.node_name:
@@ -145,11 +163,3 @@ class EarlierPods:
         except ApiException as error:
             return error.status == 404 or overdue > SECONDS_OVERDUE_UNSEEN
         return not any(one.type == "Ready" and one.status == "True" for one in node.status.conditions or [])
-
-    def _delete(self, pod: k8s.V1Pod, grace_period: int | None) -> None:
-        options = {} if grace_period is None else {"grace_period_seconds": grace_period}
-        try:
-            self._client.delete_namespaced_pod(pod.metadata.name, pod.metadata.namespace, **options)
-        except ApiException as error:
-            if error.status != 404:
-                raise

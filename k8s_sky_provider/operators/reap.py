@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.arguments import as_flag, check_flags
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for
+from k8s_sky_provider.operators.earlier_pods import OWNER_ANNOTATION, has_ended, kill
+from k8s_sky_provider.operators.task_states import states_of
 from k8s_sky_provider.protocol import OWNER_KEYS, Owner
+from k8s_sky_provider.workspace import DEPLOYMENT_LABEL
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
+
+ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
+"""States of a task instance that nobody tries again."""
 
 
 class SkyReapOperator(SkyBaseOperator):
@@ -23,6 +33,9 @@ class SkyReapOperator(SkyBaseOperator):
     was launched under a name of its own is somebody's on purpose and stays, unless ``named`` says otherwise or it is
     only half made: a launch that died left it, without an autostop. One that no operator of this deployment launched
     always stays.
+
+    Before that it ends the pods of this deployment whose task has ended without them: a task that is marked failed or
+    success between two tries, or whose DAG run times out then, reaches no pod. Each ends by its ``on_cancel``.
 
     :param clusters: what ``SkyStatusOperator(owners=True)`` returned (templated)
     :param named: take clusters with a ``cluster_name`` of their own down, too (templated)
@@ -47,6 +60,33 @@ class SkyReapOperator(SkyBaseOperator):
         self.named = named
         self.dryrun = dryrun
 
+    def execute(self, context: Context) -> Any:
+        """End the pods of tasks that have ended, and then take the clusters down."""
+        try:
+            self._end_pods(context)
+        except (ApiException, HTTPError) as error:
+            self.log.warning("The pods of tasks that have ended are left: %s", error)
+        return super().execute(context)
+
+    def _end_pods(self, context: Context) -> None:
+        workspace = self.resolve_workspace()
+        pods = self.client.list_namespaced_pod(
+            namespace=self.namespace or workspace.namespace or self.hook.get_namespace(),
+            label_selector=f"{DEPLOYMENT_LABEL}={workspace.deployment},kubernetes_pod_operator=True",
+        ).items
+        for pod in pods:
+            owner = (pod.metadata.annotations or {}).get(OWNER_ANNOTATION)
+            if (
+                owner is None
+                or pod.metadata.deletion_timestamp
+                or has_ended(pod, self.base_container_name)
+                or not _is_task_over(context["ti"], json.loads(owner))
+            ):
+                continue
+            self.log.info("Pod %s: its task has ended without it: %s", pod.metadata.name, owner)
+            if not as_flag("dryrun", self.dryrun):
+                kill(self.client, pod)
+
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``reap``: each cluster's name and the run that it is of."""
         rows: Any = self.clusters
@@ -70,6 +110,12 @@ class SkyReapOperator(SkyBaseOperator):
             "half_made": half_made,
             "dryrun": as_flag("dryrun", self.dryrun),
         }
+
+
+def _is_task_over(ti: Any, owner: dict[str, Any]) -> bool:
+    """Tell whether a task instance has ended; one that Airflow does not have may be of another Airflow."""
+    states = states_of(ti, **owner)
+    return bool(states) and all(state in ENDED for state in states)
 
 
 def _is_over(ti: Any, dag_id: str, run_id: str) -> bool:

@@ -64,6 +64,8 @@ class WorkerStop:
         self._kill = kill
         self._is_followed = is_followed
         self._is_eviction = False
+        self.is_cleared = False
+        """Whether the task was cleared while it ran."""
         self._is_decided = threading.Event()
         self._is_done = threading.Event()
         self._has_ended = threading.Event()
@@ -87,7 +89,8 @@ class WorkerStop:
         return self._is_eviction
 
     def _run(self) -> None:
-        self._is_eviction = self._is_followed and not self._is_kill()
+        is_kill = self._is_kill()
+        self._is_eviction = self._is_followed and not is_kill
         self._is_decided.set()
         try:
             if not self._is_eviction:
@@ -102,4 +105,5 @@ class WorkerStop:
     def _is_kill(self) -> bool:
         """Tell whether somebody has ended the task; where Airflow does not answer, nobody has."""
         states = within(SECONDS_TO_ASK, self._ask)
+        self.is_cleared = states is not None and "restarting" in states
         return states is not None and all(state in STATES_OF_A_KILL for state in states)

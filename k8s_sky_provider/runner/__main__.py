@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import k8s_sky_provider
 from k8s_sky_provider.protocol import ExitCode, JsonValue, ProtocolError, SkyRequest, SkyResult
 from k8s_sky_provider.runner import actions, credentials, own_pod, skypilot_version, state
+from k8s_sky_provider.runner.actions import once
 from k8s_sky_provider.runner.console import Console
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
 from k8s_sky_provider.runner.store import FileStore, alone_at_first
@@ -106,7 +107,7 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
         credentials.prepare(home)
         store = _store(home)
         run = actions.Run(
-            request=request,
+            request=once.since_clear(store, request),
             engine=alone_at_first(store, make_engine),
             home=home,
             store=store,
@@ -147,7 +148,10 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
 
 def _stop(request: SkyRequest, run: actions.Run | None, console: Console) -> tuple[ExitCode, str]:
     console.hurry()
-    if own_pod.is_end_wanted(request):
+    reason = own_pod.why_told_to_stop(request)
+    if reason is own_pod.Reason.CLEARED and run:
+        once.note_clear(run.store, request.owner)
+    if reason is not own_pod.Reason.EVICTED:
         return ExitCode.CANCELLED, _undo(run)
     print("Told to stop, and nobody wants the end: this pod is evicted")
     return ExitCode.EVICTED, _leave(run)

@@ -6,6 +6,7 @@ pod that terminates.
 
 from __future__ import annotations
 
+import enum
 import http.client
 import json
 import os
@@ -22,6 +23,7 @@ from k8s_sky_provider.protocol import (
     TRIES_LEFT_ANNOTATION,
     TRY_ANNOTATION,
     OnEviction,
+    read_kill_word,
 )
 
 if TYPE_CHECKING:
@@ -32,18 +34,27 @@ SECONDS_TO_ANSWER = 3.0
 SECONDS_BETWEEN_ATTEMPTS = 1.0
 
 
-def is_end_wanted(request: SkyRequest) -> bool:
-    """Tell whether a pod that is told to stop is killed, or evicted with nobody to go on with its work.
+class Reason(enum.Enum):
+    """Why a pod is told to stop."""
+
+    EVICTED = enum.auto()
+    KILLED = enum.auto()
+    CLEARED = enum.auto()
+    """Killed, because its task was cleared while it ran: that begins anew."""
+
+
+def why_told_to_stop(request: SkyRequest) -> Reason:
+    """Tell whether a pod that is told to stop is killed, or evicted; with nobody to go on with its work it is killed.
 
     A pod that cannot be read is evicted: what is left costs money until its autostop, what is taken down is lost.
     """
-    if request.on_eviction is OnEviction.KILL:
-        return True
     found = read_annotations()
-    if TRIES_LEFT_ANNOTATION in found and found[TRIES_LEFT_ANNOTATION] == "0":
-        return True
+    try_number, is_cleared = read_kill_word(found.get(KILL_ANNOTATION, ""))
     # What an earlier try has said counts no more once another one follows the pod.
-    return KILL_ANNOTATION in found and found[KILL_ANNOTATION] == found.get(TRY_ANNOTATION)
+    if KILL_ANNOTATION in found and try_number == found.get(TRY_ANNOTATION):
+        return Reason.CLEARED if is_cleared else Reason.KILLED
+    is_followed = request.on_eviction is OnEviction.FOLLOW and found.get(TRIES_LEFT_ANNOTATION) != "0"
+    return Reason.EVICTED if is_followed else Reason.KILLED
 
 
 def read_annotations(directory: Path = Path(POD_ACCESS_DIRECTORY)) -> dict[str, str]:

@@ -200,7 +200,7 @@ def forget(store: Store, *, unless: Callable[[str], bool]) -> None:
     :param unless: tells whether a cluster is there, whose owner is not to be forgotten
     """
     store.forget_notes("owners", days=DAYS_TO_KEEP_NOTES, unless=unless)
-    for kind in ("started", "outcomes", "submissions", "holders"):
+    for kind in ("started", "outcomes", "submissions", "holders", "cleared"):
         store.forget_notes(kind, days=DAYS_TO_KEEP_NOTES, unless=lambda _: False)
 
 

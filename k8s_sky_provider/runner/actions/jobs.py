@@ -47,7 +47,8 @@ def jobs_launch(run: Run) -> Outcome:
     if ended is not None:
         return ended
     submitted = once.earlier_submission(run, name, wanted)
-    if submitted is None and own_name and run.request.owner.try_number > 1:
+    owner = run.request.owner
+    if submitted is None and own_name and owner.try_number > 1 and not once.was_cleared(owner):
         submitted = _under_way(run, name)
     job_ids += submitted or []
     if len(job_ids) == wanted:

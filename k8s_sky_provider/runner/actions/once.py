@@ -23,11 +23,14 @@ from k8s_sky_provider.runner.actions.run import Outcome
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
-    from k8s_sky_provider.protocol import Owner
+    from k8s_sky_provider.protocol import Owner, SkyRequest
     from k8s_sky_provider.runner.actions.run import Run
+    from k8s_sky_provider.runner.store import Store
 
 UNSUCCESSFUL = {"FAILED", "FAILED_SETUP", "FAILED_DRIVER", "CANCELLED"}
 """Statuses of jobs that a later try begins anew."""
+
+_CLEARED_IN = "/cleared in "
 
 SECONDS_OF_CLOCKS = 5
 """How far the clocks of a pod and of a controller may be apart."""
@@ -74,6 +77,28 @@ def earlier_job(run: Run, cluster_name: str) -> int | None:
                 print(f"Job {job['job_id']} on cluster {cluster_name} is this task's own; taking it up")
             return int(job["job_id"]) if is_ours else None
     return None
+
+
+def note_clear(store: Store, owner: Owner) -> None:
+    """Note that a task is cleared while it runs: Airflow tells the next try nothing of that, and calls it a retry.
+
+    :param owner: as the request has it
+    """
+    store.note("cleared", _mark(owner), {"try_number": owner.try_number, "at": int(time.time())})
+
+
+def since_clear(store: Store, request: SkyRequest) -> SkyRequest:
+    """Return a request whose task instance is another one after it was cleared while it ran."""
+    noted = store.read_note("cleared", _mark(request.owner))
+    if noted is None or noted["try_number"] >= request.owner.try_number:
+        return request
+    generation = f"{request.owner.generation}{_CLEARED_IN}{noted['try_number']}"
+    return dataclasses.replace(request, owner=dataclasses.replace(request.owner, generation=generation))
+
+
+def was_cleared(owner: Owner) -> bool:
+    """Tell whether :func:`since_clear` has made another task instance of it."""
+    return _CLEARED_IN in owner.generation
 
 
 def note_outcome(run: Run, outcome: Outcome) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections import UserList
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators import SkyReapOperator
+from k8s_sky_provider.operators import SkyLaunchOperator, SkyReapOperator
 from k8s_sky_provider.operators.base import cluster_name_for
 from k8s_sky_provider.protocol import Owner
 from unit.k8s_sky_provider.airflow_version import AIRFLOW
+from unit.k8s_sky_provider.fake_kubernetes import running
 from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag
+
+if TYPE_CHECKING:
+    from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
 
 pytestmark = pytest.mark.usefixtures("deployment")
 
@@ -92,3 +96,35 @@ def test_airflow_2_looks_for_the_runs_itself() -> None:
         OVER["name"],
         row("done")["name"],
     }
+
+
+class TestPods:
+    """A task that is ended between two tries reaches its pod no more."""
+
+    def reap(
+        self, kubernetes: FakeKubernetes, states: dict[str, str], **arguments: Any
+    ) -> list[tuple[str, str | None]]:
+        """Return which pods are deleted of a task that has been left at work, and what they were told."""
+        kubernetes.life = lambda _: [running()]
+        launch = SkyLaunchOperator(task_id="task", dag=make_dag(), cluster_name="demo", sky_task_yaml={"run": "echo"})
+        context = context_of(launch, Airflow(try_number=2, max_tries=2))
+        launch._begin_try(context)
+        launch.get_or_create_pod(launch.build_pod_request_obj(context), context)
+        operator = SkyReapOperator(task_id="reap", dag=make_dag(), clusters=[], **arguments)
+        operator._end_pods(context_of(operator, Airflow(task_states=states)))
+        return [(one.name, one.word) for one in kubernetes.deleted]
+
+    @pytest.mark.parametrize("state", ["failed", "success", "skipped", "removed"])
+    def test_one_whose_task_has_ended_is_killed(self, kubernetes: FakeKubernetes, state: str) -> None:
+        assert self.reap(kubernetes, {"task": state}) == [(kubernetes.pod.metadata.name, "2")]
+
+    @pytest.mark.parametrize(
+        "states",
+        [{}, *({"task": state} for state in ("up_for_retry", "running", "deferred", "queued", "restarting"))],
+        ids=str,
+    )
+    def test_others_are_left(self, kubernetes: FakeKubernetes, states: dict[str, str]) -> None:
+        assert self.reap(kubernetes, states) == []
+
+    def test_a_dry_run_ends_none(self, kubernetes: FakeKubernetes) -> None:
+        assert self.reap(kubernetes, {"task": "failed"}, dryrun=True) == []

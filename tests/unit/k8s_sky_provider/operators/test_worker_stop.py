@@ -160,7 +160,7 @@ class TestKill:
         kubernetes.while_running = lambda: os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(exceptions.SkyCancelledError):
             run_task(lambda: operator, kubernetes, task_instance(state))
-        assert [deletion.word for deletion in kubernetes.deleted] == ["1"]
+        assert [deletion.word for deletion in kubernetes.deleted] == ["1 cleared" if state == "restarting" else "1"]
 
     def test_airflow_is_asked_once_however_often_it_is_told(
         self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch

@@ -177,6 +177,7 @@ class TestKill:
         ("annotations", "fields", "expected"),
         [
             pytest.param({**FOLLOWED, KILL_ANNOTATION: "1"}, {}, ExitCode.CANCELLED, id="the word"),
+            pytest.param({**FOLLOWED, KILL_ANNOTATION: "1 cleared"}, {}, ExitCode.CANCELLED, id="cleared"),
             pytest.param({**FOLLOWED, TRY_ANNOTATION: "2", KILL_ANNOTATION: "1"}, {}, ExitCode.EVICTED, id="of before"),
             pytest.param({**FOLLOWED, TRIES_LEFT_ANNOTATION: "0"}, {}, ExitCode.CANCELLED, id="the last try"),
             pytest.param(FOLLOWED, {"on_eviction": OnEviction.KILL}, ExitCode.CANCELLED, id="on_eviction"),
@@ -198,3 +199,24 @@ class TestKill:
         engine.told_to_stop_in = "follow_job"
         assert run(tmp_path, engine, "launch", **fields).exit_code == expected
         assert engine.clusters == (set() if expected == ExitCode.CANCELLED else {"demo"})
+
+
+class TestCleared:
+    """A task that is cleared while it runs begins anew, whatever on_cancel leaves."""
+
+    @pytest.mark.parametrize("action", ["launch", "exec", "jobs_launch"])
+    @pytest.mark.parametrize("word", ["1 cleared", "1"], ids=["cleared", "killed"])
+    def test_with_leave(self, action: str, word: str, pod: dict[str, str], tmp_path: Path) -> None:
+        pod[KILL_ANNOTATION] = word
+        engine = FakeEngine("demo")
+        engine.told_to_stop_in = "follow_managed_job" if action == "jobs_launch" else "follow_job"
+        result = run(tmp_path, engine, action, on_cancel=OnCancel.LEAVE)
+        assert result.exit_code == ExitCode.CANCELLED
+        engine.jobs = {JOB_ID: "RUNNING"}
+        engine.job_names = {JOB_ID: f"train-{job_suffix(OWNER)}"}
+        engine.told_to_stop_in = None
+        before = len(engine.calls)
+        assert run(tmp_path, engine, action, dataclasses.replace(OWNER, try_number=2)).exit_code == ExitCode.OK
+        submission = {"launch": "launch demo", "exec": "exec demo"}.get(action, "launch_managed_job")
+        again = any(call.startswith(submission) for call in engine.calls[before:])
+        assert again is (word == "1 cleared")
