@@ -69,5 +69,5 @@ def test_a_pod_is_told_that_it_is_killed_before_it_is_deleted(monkeypatch: pytes
 def test_the_word_is_of_the_try_that_the_triggerer_runs(
     trigger: SkyPodTrigger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trigger, "_task_instance", SimpleNamespace(try_number=4))
+    monkeypatch.setattr(trigger, "task_instance", SimpleNamespace(task_id="task", try_number=4))
     assert trigger.hook._try_number() == 4
