@@ -20,9 +20,12 @@ import secrets
 import struct
 import termios
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import pendulum
 from aiohttp import ClientError, SocketTimeoutError
+from airflow.providers.cncf.kubernetes.callbacks import ExecutionMode
 from airflow.providers.cncf.kubernetes.utils.pod_manager import (
     AsyncPodManager,
     PodLoggingStatus,
@@ -32,6 +35,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import (
 from kubernetes.client.exceptions import ApiException
 from kubernetes_asyncio import client as async_client
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as SilenceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -56,8 +60,8 @@ BATCH_SIZE = 16_000
 BYTES_AHEAD = 256 * 1024
 """How much of a log a worker reads ahead of what it logs."""
 
-SECONDS_BETWEEN_READS = 1.0
-"""How long to wait after a connection that had nothing new."""
+SECONDS_BETWEEN_READS = 0.5
+"""How long to wait after a connection that broke, or ended and had nothing new."""
 
 SECONDS_BETWEEN_LOOKS = 5.0
 """How often a base container is looked at whose log is not asked for."""
@@ -108,24 +112,23 @@ class NewLines:
 
     def split(self, line: str) -> tuple[bool, str]:
         """Return whether a line with its timestamp is new, and the line without it."""
-        found = _STAMP.match(line)
-        if found is None:
-            return True, line
-        stamp = f"{found[1]}.{(found[2] or '').ljust(9, '0')}{found[3]}"
+        stamp, text = _stamp_and_text(line)
+        if not stamp:
+            return True, text
         if self._is_first:
             self._is_first = False
             if stamp > self.last and (_moment(stamp) - _moment(self.last)).total_seconds() > SECONDS_OF_A_GAP:
                 self.gap = self.last, stamp
         if stamp < self.last:
-            return False, found[4]
+            return False, text
         if stamp > self.last:
             self.last, self._at_last, self._to_skip = stamp, 1, 0
-            return True, found[4]
+            return True, text
         if self._to_skip:
             self._to_skip -= 1
-            return False, found[4]
+            return False, text
         self._at_last += 1
-        return True, found[4]
+        return True, text
 
 
 def read_up_to(pod: k8s.V1Pod, known: Any) -> str | None:
@@ -140,6 +143,19 @@ def seconds_since(stamp: str | dt.datetime | None) -> int | None:
         return None
     moment = stamp if isinstance(stamp, dt.datetime) else _moment(stamp)
     return max(1, math.ceil((dt.datetime.now(tz=dt.UTC) - moment).total_seconds()) + OVERLAP_SECONDS)
+
+
+def _stamp_and_text(line: str) -> tuple[str, str]:
+    """Return a line's timestamp, empty if it has none, and what was printed."""
+    found = _STAMP.match(line)
+    if found is None:
+        return "", line
+    return f"{found[1]}.{(found[2] or '').ljust(9, '0')}{found[3]}", found[4]
+
+
+def _as_date_time(stamp: str) -> DateTime | None:
+    """Return a timestamp as KubernetesPodOperator has it."""
+    return pendulum.instance(_moment(stamp)) if stamp else None
 
 
 def _moment(stamp: str) -> dt.datetime:
@@ -271,10 +287,12 @@ class _NewLinesConsumer(PodLogsConsumer):
         for number, item in enumerate(items):
             self.pod_manager.has_more_lines = last > FEW_LINES and number < last
             yield item
+        # Its last lines may have been empty.
+        self.pod_manager.flush_lines()
 
 
 class OncePodManager(PodManager):
-    """KubernetesPodOperator's pod manager, that logs each line once and the last one too.
+    """KubernetesPodOperator's pod manager, that logs each line once and as soon as it is there.
 
     :param base_container_name: the container whose end is the end of the work
     """
@@ -296,11 +314,8 @@ class OncePodManager(PodManager):
         since_seconds: int | None = None,
         **kwargs: Any,
     ) -> PodLogsConsumer:
-        """Read the log, asking for more than is missing and leaving out what has come before."""
-        new_lines = self._new_lines.setdefault((pod.metadata.uid, container_name), NewLines())
-        if since_seconds is not None:
-            # From the last line on: KubernetesPodOperator asks from when it last read, and a gap shows nothing then.
-            since_seconds = max(since_seconds + OVERLAP_SECONDS, seconds_since(new_lines.last) or 0)
+        """Read the log, leaving out what has come before."""
+        new_lines = self._new_lines_of(pod, container_name)
         kwargs["_request_timeout"] = (CONNECT_SECONDS, SECONDS_OF_SILENCE)
         kwargs["post_termination_timeout"] = SECONDS_AFTER_END
         logs: PodLogsConsumer = super().read_pod_logs(
@@ -339,6 +354,10 @@ class OncePodManager(PodManager):
         # KubernetesPodOperator puts it before the first one.
         prefix = f"[{container_name}] " if container_name_log_prefix_enabled else ""
         self._batch.add(message, prefix=prefix, more=self.has_more_lines, log=log)
+
+    def flush_lines(self) -> None:
+        """Log the lines that were kept for a record with many."""
+        self._batch.flush()
 
     def create_pod(self, pod: k8s.V1Pod) -> k8s.V1Pod:
         """Create a pod; one that an attempt of this very create has made is taken, and no other of that name."""
@@ -412,13 +431,77 @@ class OncePodManager(PodManager):
         return statuses
 
     def fetch_container_logs(
-        self, pod: k8s.V1Pod, container_name: str, *, follow: bool = False, **kwargs: Any
+        self,
+        pod: k8s.V1Pod,
+        container_name: str,
+        *,
+        follow: bool = False,
+        since_time: Any = None,
+        post_termination_timeout: int = SECONDS_AFTER_END,
+        container_name_log_prefix_enabled: bool = True,
+        log_formatter: Callable[[str, str], str] | None = None,
     ) -> PodLoggingStatus:
-        """Log what is new; a log that was followed is read once more at its end, for the connection may have broken."""
-        status = super().fetch_container_logs(pod, container_name, follow=follow, **kwargs)
-        if not follow or status.running:
-            return status
-        return super().fetch_container_logs(pod, container_name, **{**kwargs, "since_time": status.last_log_time})
+        """Log each line when it comes: KubernetesPodOperator keeps it back until there is another one.
+
+        A log that was followed is read once more when its container has ended, for the connection may have broken.
+        """
+        del post_termination_timeout  # it is the same for all reads
+
+        def log(line: str, moment: DateTime | None) -> None:
+            for callback in self._callbacks:
+                callback.progress_callback(
+                    line=line,
+                    client=self._client,
+                    mode=ExecutionMode.SYNC,
+                    container_name=container_name,
+                    timestamp=moment,
+                    pod=pod,
+                )
+            self._log_message(line, container_name, container_name_log_prefix_enabled, log_formatter)
+
+        told = ""
+        while follow:
+            error = self._log_what_is_new(pod, container_name, since_time, follow=True, log=log)
+            if not self.container_is_running(pod, container_name):
+                break
+            if isinstance(error, SilenceError):
+                # It was silent: a line may come at any moment.
+                continue
+            if error and told != (told := str(error)):
+                self.log.warning("The log of pod %s cannot be read, trying again: %s", pod.metadata.name, error)
+            time.sleep(SECONDS_BETWEEN_READS)
+        if error := self._log_what_is_new(pod, container_name, since_time, follow=False, log=log):
+            self.log.warning("The log of pod %s could not be read to its end: %s", pod.metadata.name, error)
+        return PodLoggingStatus(
+            running=not follow and self.container_is_running(pod, container_name),
+            last_log_time=_as_date_time(self._new_lines_of(pod, container_name).last),
+        )
+
+    def _log_what_is_new(
+        self,
+        pod: k8s.V1Pod,
+        container_name: str,
+        since_time: Any,
+        *,
+        follow: bool,
+        log: Callable[[str, DateTime | None], None],
+    ) -> HTTPError | None:
+        """Read a log through one connection until that ends; return why, if it broke or was silent."""
+        since = self._new_lines_of(pod, container_name).last or since_time
+        try:
+            for line in self.read_pod_logs(
+                pod, container_name, timestamps=True, since_seconds=seconds_since(since), follow=follow
+            ):
+                stamp, text = _stamp_and_text(line.decode(errors="backslashreplace").rstrip("\n"))
+                if text:
+                    # Only callbacks ask for it, and it takes its time.
+                    log(text, _as_date_time(stamp) if self._callbacks else None)
+        except HTTPError as error:
+            return error
+        return None
+
+    def _new_lines_of(self, pod: k8s.V1Pod, container_name: str) -> NewLines:
+        return self._new_lines.setdefault((pod.metadata.uid, container_name), NewLines())
 
 
 def _names(requested: Iterable[str] | str | Literal[True] | None, there: list[str]) -> list[str]:
@@ -475,21 +558,24 @@ class OnceAsyncPodManager(AsyncPodManager):
         while True:
             was_over = is_over.is_set()
             try:
-                is_silent = not await self._follow_once(pod, container_name, ends=was_over)
+                must_pause = not await self._follow_once(pod, container_name, ends=was_over)
             except (ClientError, TimeoutError, OSError, async_client.ApiException) as error:
-                is_silent = True
+                must_pause = True
                 if told != (told := str(error)):
                     self.log.warning("The log of pod %s cannot be read, trying again: %s", pod.metadata.name, error)
             if was_over:
                 # If it could not be read, the worker will.
                 await log_is_taken()
                 return
-            if is_silent:
+            if must_pause:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(is_over.wait(), SECONDS_BETWEEN_READS)
 
     async def _follow_once(self, pod: k8s.V1Pod, container_name: str, *, ends: bool) -> bool:
-        """Read the log through one connection until that ends or is silent; return whether there was anything new."""
+        """Read the log through one connection until that ends or is silent.
+
+        :returns: whether to read on at once, because there was something new or the silence was pause enough
+        """
         since_seconds = seconds_since(self.new_lines.last)
         before = self.new_lines.last
         async with self._hook.get_conn() as connection:
@@ -514,7 +600,7 @@ class OnceAsyncPodManager(AsyncPodManager):
                         *lines, begun = (begun + piece).split(b"\n")
                         await asyncio.to_thread(self._log_new, lines, container_name)
                 except SocketTimeoutError:
-                    return self.new_lines.last != before
+                    return True
         # A line that was cut off comes again, unless this was the end.
         if begun and ends:
             self._log_new([begun], container_name)

@@ -8,14 +8,18 @@ import datetime as dt
 import logging
 import re
 import socket
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import test_utils, web
+from airflow.providers.cncf.kubernetes.callbacks import KubernetesPodOperatorCallback
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from kubernetes.client import models as k8s
 from kubernetes_asyncio import client as async_client
-from urllib3.exceptions import ProtocolError
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from k8s_sky_provider import pod_logs
 from k8s_sky_provider.operators import SkyStatusOperator
@@ -299,8 +303,9 @@ def test_a_line_that_the_triggerer_has_not_read_is_not_noted_as_logged(
 def test_a_worker_asks_for_the_log_from_the_last_line_on() -> None:
     log = FakeLog()
     manager = OncePodManager(kube_client=log)
-    manager.resume(POD, "base", (dt.datetime.now(tz=dt.UTC) - dt.timedelta(hours=1)).isoformat())
-    manager.read_pod_logs(POD, "base", timestamps=True, since_seconds=3)
+    now = dt.datetime.now(tz=dt.UTC)
+    manager.resume(POD, "base", (now - dt.timedelta(hours=1)).isoformat())
+    manager.fetch_container_logs(POD, "base", since_time=now)
     assert log.asked[0]["since_seconds"] >= 3600, "what has no line before it would pass for a gap"
 
 
@@ -318,6 +323,128 @@ def test_a_line_that_was_cut_off_while_the_container_runs_comes_again(capsys: py
     log.cut_off = f"{LINES[0]}\n{LINES[1][:-2]}".encode()
     OncePodManager(kube_client=log).fetch_container_logs(POD, "base", follow=True)
     assert logged(capsys) == TEXTS
+
+
+class LiveLog(FakeLog):
+    """A log that grows while it is read, over either client; a connection ends when it has been silent for too long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def write(self, *texts: str) -> None:
+        self.lines += [f"{dt.datetime.now(tz=dt.UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')} {text}\n" for text in texts]
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        """Answer the worker."""
+        at, changed_at = 0, time.monotonic()
+        while True:
+            # In this order: what was written before the end is read.
+            ended = self.ended
+            if lines := self.lines[at:]:
+                at, changed_at = at + len(lines), time.monotonic()
+                yield "".join(lines).encode()
+            elif ended:
+                return
+            elif time.monotonic() - changed_at > pod_logs.SECONDS_OF_SILENCE:
+                raise ReadTimeoutError(HTTPConnectionPool("api"), "/log", "Read timed out.")
+            else:
+                time.sleep(0.01)
+
+    def follow_in_worker(self) -> None:
+        OncePodManager(kube_client=self).fetch_container_logs(POD, "base", follow=True)
+
+    def follow_in_triggerer(self) -> None:
+        async def follow() -> None:
+            api = FakeApi()
+            api.log = self.answer_triggerer  # type: ignore[method-assign]  # the rest of the API stays
+            async with api.serve() as hook:
+                over = asyncio.create_task(self.wait_for_end(api.is_over))
+                await OnceAsyncPodManager(async_hook=hook).follow(POD, "base", api.is_over)
+                await over
+
+        asyncio.run(follow())
+
+    async def wait_for_end(self, is_over: asyncio.Event) -> None:
+        while not self.ended:  # noqa: ASYNC110  # another thread ends it
+            await asyncio.sleep(0.01)
+        is_over.set()
+
+    async def answer_triggerer(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        at = 0
+        while True:
+            ended = self.ended
+            if lines := self.lines[at:]:
+                at += len(lines)
+                await response.write("".join(lines).encode())
+            elif ended:
+                return response
+            else:
+                await asyncio.sleep(0.01)
+
+
+SECONDS_UNTIL_LOGGED = 1.5
+"""How soon a line is promised to be in the task's log (docs/reliability.md)."""
+
+
+@pytest.mark.parametrize("where", ["worker", "triggerer"])
+@pytest.mark.parametrize(
+    ("printed", "seconds_of_silence"),
+    [(("one",), 10.0), ((*["many"] * 200, "last", ""), 10.0), (("one",), 0.3)],
+    ids=["one line", "an empty line after many", "over connections that were silent"],
+)
+def test_a_line_is_logged_while_nothing_follows_it(
+    where: str,
+    printed: tuple[str, ...],
+    seconds_of_silence: float,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(pod_logs, "SECONDS_OF_SILENCE", seconds_of_silence)
+    log = LiveLog()
+    following = threading.Thread(target=getattr(log, f"follow_in_{where}"))
+    following.start()
+    texts: list[str] = []
+    try:
+        for _ in range(3):
+            log.write(*printed)
+            expected = texts + [text for text in printed if text]
+            deadline = time.monotonic() + SECONDS_UNTIL_LOGGED
+            while texts != expected and time.monotonic() < deadline:
+                time.sleep(0.02)
+                texts += logged(capsys)
+            assert texts == expected, "not in time, or not once"
+            time.sleep(0.75)
+    finally:
+        log.ended = True
+        following.join(20)
+    assert logged(capsys) == [], "logged once more"
+
+
+def test_a_worker_says_once_that_the_log_cannot_be_read_and_reads_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    OncePodManager(kube_client=FakeLog(1, 2, 3, 4)).fetch_container_logs(POD, "base", follow=True)
+    printed = capsys.readouterr().out
+    assert printed.count("The log of pod pod cannot be read, trying again: the connection broke") == 1
+    assert "Traceback" not in printed
+    assert re.findall(r"\[base\] (\w+)", printed) == TEXTS
+
+
+def test_progress_callbacks_get_each_line_with_its_time() -> None:
+    got: list[tuple[str, dt.datetime | None]] = []
+
+    class Callback(KubernetesPodOperatorCallback):
+        @staticmethod
+        def progress_callback(*, line: str, timestamp: dt.datetime | None, **_: Any) -> None:  # type: ignore[override]  # the rest is in _
+            got.append((line, timestamp))
+
+    OncePodManager(kube_client=FakeLog(), callbacks=[Callback]).fetch_container_logs(POD, "base", follow=True)
+    assert [line for line, _ in got] == TEXTS
+    assert got[0][1] == dt.datetime(2026, 1, 1, 0, 0, 1, 500_000, tzinfo=dt.UTC)
 
 
 MANY = [f"{SECOND}1.{number:09d}Z {'ERROR: ' if number == 500 else ''}line {number}" for number in range(1000)]
