@@ -37,6 +37,8 @@ from kubernetes_asyncio import client as async_client
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as SilenceError
 
+from k8s_sky_provider.refusals import refused_pod
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
@@ -360,9 +362,19 @@ class OncePodManager(PodManager):
         self._batch.flush()
 
     def create_pod(self, pod: k8s.V1Pod) -> k8s.V1Pod:
-        """Create a pod; one that an attempt of this very create has made is taken, and no other of that name."""
+        """Create a pod; one that an attempt of this very create has made is taken, and no other of that name.
+
+        :raises SkyDeploymentError: if Kubernetes refuses the pod for good
+        :raises SkyTransientError: if a quota is used up, or another task has a pod of that name
+        """
         pod.metadata.annotations = {**(pod.metadata.annotations or {}), CREATE_ANNOTATION: secrets.token_hex(16)}
-        return super().create_pod(pod)
+        try:
+            return super().create_pod(pod)
+        except ApiException as error:
+            if refusal := refused_pod(error, pod.metadata.namespace):
+                # From None, or Airflow would log what ApiException says of it as well.
+                raise refusal from None
+            raise
 
     def run_pod_async(self, pod: k8s.V1Pod, **kwargs: Any) -> k8s.V1Pod:
         """Make one attempt to create a pod; KubernetesPodOperator's own logs whatever fails, with the whole pod."""

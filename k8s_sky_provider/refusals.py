@@ -44,6 +44,18 @@ def refused(error: ApiException, what: str) -> SkyPilotError:
     return SkyDeploymentError(f"Kubernetes refuses {what}: {explained(error)}")
 
 
+def refused_pod(error: ApiException, namespace: str) -> SkyPilotError | None:
+    """Return the error of a pod that was not created; None where the API's own error is one to try again."""
+    if error.status == 409:
+        return SkyTransientError(
+            f"Kubernetes did not create the pod: {api_message(error)}. If it is another task's pod that has the name, "
+            "leave out random_name_suffix=False"
+        )
+    if error.status in REFUSED:
+        return refused(error, f"the pod in namespace {namespace!r}")
+    return None
+
+
 def explained(error: ApiException) -> str:
     """Return why Kubernetes refuses something, with the fields and the way out."""
     message = api_message(error)

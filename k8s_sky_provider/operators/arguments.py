@@ -184,6 +184,20 @@ def as_number(name: str, value: object) -> float:
     return number
 
 
+def check_models(name: str, objects: object, kind: type) -> None:
+    """Check a list of objects of Kubernetes' client, after Jinja. The values are not shown: they may be secret.
+
+    :raises SkyRequestError: if it is no list of such objects
+    """
+    expected = f"a list of kubernetes.client.models.{kind.__name__}"
+    if not isinstance(objects, (list, tuple)):
+        raise SkyRequestError(f"{name}: must be {expected}, not of type {type(objects).__name__}")
+    for number, one in enumerate(objects):
+        # As KubernetesPodOperator does: what says that it can be turned into a model is.
+        if not isinstance(one, (kind, Mapping)) and not hasattr(one, "to_k8s_client_obj"):
+            raise SkyRequestError(f"{name}: must be {expected}; entry {number} is of type {type(one).__name__}")
+
+
 def rendered_text(name: str, value: object) -> str | None:
     """Return a text after Jinja and XCom, or None.
 

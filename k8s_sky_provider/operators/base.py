@@ -50,6 +50,7 @@ from k8s_sky_provider.operators.arguments import (
     as_whole_number,
     check_choice,
     check_flags,
+    check_models,
     check_whole_number,
     rendered_text,
 )
@@ -72,7 +73,7 @@ from k8s_sky_provider.protocol import (
     SkyRequest,
     SkyResult,
 )
-from k8s_sky_provider.refusals import REFUSED, api_message, refused
+from k8s_sky_provider.refusals import REFUSED, api_message, explained
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Credential, Workspace
 
@@ -126,7 +127,8 @@ class SkyBaseOperator(KubernetesPodOperator):
     :param termination_grace_period: seconds that the pod has for ``on_cancel`` when it is killed (templated)
     :param logging_interval: when deferred, seconds between two notes, for another triggerer, of how far the pod's log
         has been read; None reads the log at the pod's end only (templated)
-    :param log_events_on_failure: put the pod's events into the task log when it fails (templated)
+    :param log_events_on_failure: put the warnings among the pod's events into the task log when it ends without a
+        result (templated)
     :param log_pod_spec_on_failure: put the pod's specification into the task log when it fails (templated)
     :param do_xcom_push: push the return value
     :raises SkyRequestError: before a pod exists, when an argument or the task YAML is wrong
@@ -231,7 +233,8 @@ class SkyBaseOperator(KubernetesPodOperator):
         self.credentials = credentials
         self.push_return_value = as_flag("do_xcom_push", do_xcom_push)
         self._result: SkyResult | None = None
-        self._event_message = ""
+        self._event: dict[str, Any] = {}
+        self._is_explained = False
         self._connection: tuple[str, ConnectionSettings | None] | None = None
         self._connection_files: dict[str, str] = {}
         self._ti: Any = None
@@ -253,25 +256,34 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def execute(self, context: Context) -> Any:
         """Check what can be known, run the pod (or defer), and return the action's value."""
-        with self._ending_with_the_worker():
-            self._begin_try(context)
-            self._build_request(context)
-            for key, value in self.known_xcoms(context).items():
-                if key != XCOM_RETURN_KEY or self.push_return_value:
-                    context["ti"].xcom_push(key=key, value=value)
-            super().execute(context)
-        return self._finish()
+        with _said_once():
+            with self._ending_with_the_worker():
+                self._begin_try(context)
+                self._build_request(context)
+                for key, value in self.known_xcoms(context).items():
+                    if key != XCOM_RETURN_KEY or self.push_return_value:
+                        context["ti"].xcom_push(key=key, value=value)
+                super().execute(context)
+            return self._finish()
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the result after a deferral."""
-        with self._ending_with_the_worker():
-            self._begin_try(context)
-            self._event_message = str(event.get("message", ""))
-            try:
-                super().trigger_reentry(context, event)
-            except PodNotFoundException as error:
-                raise SkyPodFailedError(str(error)) from error
-        return self._finish()
+        self._event = event
+        if event.get("status") in {"failed", "timeout"}:
+            # KubernetesPodOperator would log as an error that the trigger said so, before it is known why.
+            event = {**event, "status": "success"}
+        with _said_once():
+            with self._ending_with_the_worker():
+                self._begin_try(context)
+                try:
+                    super().trigger_reentry(context, event)
+                except PodNotFoundException as error:
+                    raise SkyPodFailedError(str(error)) from error
+            return self._finish()
+
+    def _clean(self, event: dict[str, Any], result: dict[str, Any] | None, context: Context) -> None:
+        """Clean up after what the trigger said: the pod of a timeout is not waited for."""
+        super()._clean(self._event or event, result, context)
 
     def _begin_try(self, context: Context) -> None:
         self._ti = context["ti"]
@@ -384,6 +396,10 @@ class SkyBaseOperator(KubernetesPodOperator):
         What the pod template, the full pod spec or an argument already has under the same volume name,
         mount path or variable name stays as it is.
         """
+        check_models("volumes", self.volumes, k8s.V1Volume)
+        check_models("volume_mounts", self.volume_mounts, k8s.V1VolumeMount)
+        if not isinstance(self.env_vars, dict):
+            check_models("env_vars", self.env_vars, k8s.V1EnvVar)
         workspace = self.resolve_workspace()
         template = self._template_pod()
         base = _first_container(template)
@@ -446,7 +462,8 @@ class SkyBaseOperator(KubernetesPodOperator):
         """Create the pod or find the one that this task instance already has.
 
         :raises SkyDeploymentError: if Kubernetes refuses the pod for good
-        :raises SkyTransientError: if a quota is used up, or another task has a pod of that name
+        :raises SkyTransientError: if a quota is used up, another task has a pod of that name, or Airflow may not look
+            for pods
         """
         self._check_claims(pod_request_obj)
         try:
@@ -455,14 +472,9 @@ class SkyBaseOperator(KubernetesPodOperator):
                 self.pod_manager.create_pod(pod_request_obj)
                 pod = pod_request_obj
         except ApiException as error:
-            if error.status == 409:
-                raise SkyTransientError(
-                    f"Kubernetes did not create the pod: {api_message(error)}. If it is another task's pod that has "
-                    "the name, leave out random_name_suffix=False"
-                ) from None
             if error.status in REFUSED:
-                # From None, or Airflow would log what ApiException says of it as well.
-                raise refused(error, f"the pod in namespace {pod_request_obj.metadata.namespace!r}") from None
+                # Not the pod, whose refusal has a type of its own: what is asked about it before.
+                raise SkyTransientError(f"Kubernetes does not tell of the task's pod: {explained(error)}") from None
             raise
         if self._connection_files:
             create_for_pod(self.client, pod, self._connection_files, is_new=pod is pod_request_obj)
@@ -516,6 +528,34 @@ class SkyBaseOperator(KubernetesPodOperator):
             is_cleared = self._worker_stop is not None and self._worker_stop.is_cleared
             leave_word(self.client, self.pod, self._try_number, is_cleared=is_cleared)
         super().on_kill()
+
+    def post_complete_action(self, *, pod: k8s.V1Pod, remote_pod: k8s.V1Pod, **kwargs: Any) -> None:
+        """Clean up; if the task has failed, log what its pod was made of where that is asked for."""
+        terminated = terminated_state(remote_pod, self.base_container_name)
+        self._is_explained = terminated is not None and _is_result(terminated.message)
+        try:
+            super().post_complete_action(pod=pod, remote_pod=remote_pod, **kwargs)
+        except SkyPilotError:
+            made = remote_pod or pod
+            if self.log_pod_spec_on_failure and made is not None:
+                spec = self.client.api_client.sanitize_for_serialization(made.spec)
+                self.log.info("The pod's specification:\n%s", yaml.safe_dump(spec))
+            raise
+
+    def _read_pod_events(self, pod: k8s.V1Pod, *, reraise: bool = True) -> None:
+        """Log the pod's warnings, unless its runner says why it failed, or they came while it was to start."""
+        if self._is_explained:
+            return
+        with contextlib.nullcontext() if reraise else contextlib.suppress(Exception):
+            # KubernetesPodOperator has no such argument before 10.25, and always logs them.
+            if getattr(self, "log_events_on_startup", True) and not _has_started(self.pod_manager.read_pod(pod).status):
+                return
+            for event in self.pod_manager.read_pod_events(pod).items:
+                if event.type == "Warning":
+                    self.log.warning("Pod event: %s - %s", event.reason, event.message)
+
+    def _read_pod_container_states(self, pod: k8s.V1Pod, *, reraise: bool = True) -> None:
+        """Log nothing: the error says how a container ended, whose own message may be the whole result as JSON."""
 
     def cleanup(
         self,
@@ -698,18 +738,17 @@ class SkyBaseOperator(KubernetesPodOperator):
     def _check_claims(self, pod_request_obj: k8s.V1Pod) -> None:
         """Name a missing volume now: Kubernetes would leave the pod pending until the timeout."""
         namespace = pod_request_obj.metadata.namespace
-        for volume in pod_request_obj.spec.volumes or []:
-            if volume.persistent_volume_claim is None:
-                continue
-            claim = volume.persistent_volume_claim.claim_name
+        of_the_deployment = _claims(self.resolve_workspace().volumes)
+        for claim in _claims(pod_request_obj.spec.volumes or []):
             try:
                 self.client.read_namespaced_persistent_volume_claim(claim, namespace)
             except ApiException as error:
                 if error.status == 404:
-                    raise SkyDeploymentError(
-                        f"PersistentVolumeClaim {claim!r} does not exist in namespace {namespace!r}; "
-                        "create it, or name another one as volume_claim"
-                    ) from error
+                    missing = f"PersistentVolumeClaim {claim!r} does not exist in namespace {namespace!r}"
+                    if claim in of_the_deployment:
+                        raise SkyDeploymentError(f"{missing}; create it, or name another one as volume_claim") from None
+                    # Another task may be about to make it.
+                    raise SkyTransientError(f"{missing} yet; create it, or name another one in volumes") from None
                 self.log.debug("No right to look for PersistentVolumeClaim %s: %s", claim, error.reason)
 
     def _security_contexts(self) -> SecurityContexts:
@@ -743,10 +782,16 @@ class SkyBaseOperator(KubernetesPodOperator):
             try:
                 return SkyResult.from_json(terminated.message)
             except ProtocolError as error:
-                raise SkyDeploymentError(
-                    f"The pod's result cannot be read: {error}. Image: {self._image_of(remote_pod)}"
-                ) from error
+                # A container that is killed leaves half a message, or the end of its log (FallbackToLogsOnError).
+                if terminated.reason != "OOMKilled" and not self._may_be_its_log(remote_pod, terminated.message):
+                    raise SkyDeploymentError(
+                        f"The pod's result cannot be read: {error}. Image: {self._image_of(remote_pod)}"
+                    ) from error
         raise self._error_without_result(remote_pod, terminated)
+
+    def _may_be_its_log(self, remote_pod: k8s.V1Pod, message: str) -> bool:
+        policies = {one.name: one.termination_message_policy for one in remote_pod.spec.containers}
+        return policies.get(self.base_container_name) == "FallbackToLogsOnError" and not _is_json(message)
 
     def _error_without_result(self, remote_pod: k8s.V1Pod, terminated: k8s.V1ContainerStateTerminated) -> SkyPilotError:
         image = self._image_of(remote_pod)
@@ -791,20 +836,26 @@ class SkyBaseOperator(KubernetesPodOperator):
         except (ApiException, HTTPError):
             return ""
 
-    def _why_failed(self, pod: k8s.V1Pod) -> str:
-        """Return what Kubernetes says of a pod that it has ended itself, for example by eviction."""
+    def _why_failed(self, pod: k8s.V1Pod | None) -> str:
+        """Return what Kubernetes says of a pod that failed without its base container: evicted, or by another one."""
+        if pod is None:
+            return ""
         try:
             status = self.client.read_namespaced_pod(pod.metadata.name, pod.metadata.namespace).status
         except (ApiException, HTTPError):
             return ""
-        said = [status.reason, status.message] if status.phase == "Failed" else []
-        return ": ".join(text for text in said if text)
+        if status.phase != "Failed":
+            return ""
+        return ": ".join(filter(None, [status.reason, status.message])) or "; ".join(_failed_containers(status))
 
     def _raise_if_not_started(self, under_way: BaseException | None, failed: str) -> None:
         """Raise what it means that the container never ended; leave alone an error that says it already."""
-        if isinstance(under_way, SkyPilotError) or (
+        if isinstance(under_way, (SkyPilotError, AirflowFailException, AirflowSkipException)) or (
             under_way is not None and not isinstance(under_way, (AirflowException, ApiException, HTTPError))
         ):
+            return
+        if self.pod is None and self.pod_request_obj is None:
+            # No pod was made: a pod_mutation_hook, for example, has an error of its own.
             return
         if isinstance(under_way, (HTTPError, KubernetesApiException)):
             raise SkyTransientError(
@@ -815,7 +866,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         if isinstance(under_way, ApiException):
             gone = "The pod is gone, deleted or lost with its node: " if under_way.status == 404 else ""
             raise SkyPodFailedError(f"{gone}{api_message(under_way)}") from under_way
-        reason = self._event_message or str(under_way or "The pod ended without a result")
+        reason = str(self._event.get("message") or under_way or "The pod ended without a result")
         if "InvalidImageName" in reason:
             raise SkyDeploymentError(f"image: {reason}") from under_way
         raise SkyPodFailedError(reason) from under_way
@@ -844,6 +895,50 @@ def dag_folder(context: Context | None) -> Path | None:
     """Return the folder of the DAG file of a running task."""
     fileloc = getattr(context["dag"], "fileloc", None) if context else None
     return Path(fileloc).parent if fileloc else None
+
+
+@contextlib.contextmanager
+def _said_once() -> Iterator[None]:
+    """Have a typed error come alone: it says what led to it, and Airflow would log each error of the chain."""
+    try:
+        yield
+    except SkyPilotError as error:
+        raise error from None
+
+
+def _claims(volumes: Sequence[k8s.V1Volume]) -> list[str]:
+    return [volume.persistent_volume_claim.claim_name for volume in volumes if volume.persistent_volume_claim]
+
+
+def _has_started(status: k8s.V1PodStatus) -> bool:
+    return any(one.state and (one.state.running or one.state.terminated) for one in status.container_statuses or [])
+
+
+def _failed_containers(status: k8s.V1PodStatus) -> list[str]:
+    """Say of each container that failed how it ended."""
+    all_of_them = [*(status.init_container_statuses or []), *(status.container_statuses or [])]
+    ended = [(one.name, one.state.terminated) for one in all_of_them if one.state and one.state.terminated]
+    return [
+        f"container {name!r} ended with exit code {end.exit_code}: {end.message or end.reason}"
+        for name, end in ended
+        if end.exit_code
+    ]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_result(message: str | None) -> bool:
+    try:
+        SkyResult.from_json(message or "")
+    except ProtocolError:
+        return False
+    return True
 
 
 def _first_container(template: k8s.V1Pod) -> k8s.V1Container | None:

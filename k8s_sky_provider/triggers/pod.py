@@ -7,12 +7,15 @@ import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import PodLaunchFailedException
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException
 
 from k8s_sky_provider.pod_end import EndingAsyncHook
 from k8s_sky_provider.pod_logs import SECONDS_TO_NOTE, OnceAsyncPodManager, read_up_to
 
 if TYPE_CHECKING:
+    from airflow.providers.cncf.kubernetes.triggers.pod import ContainerState
     from airflow.triggers.base import TriggerEvent
 
 SECONDS_TO_READ_THE_END = 900
@@ -43,6 +46,13 @@ class SkyPodTrigger(KubernetesPodTrigger):
     def pod_manager(self) -> OnceAsyncPodManager:
         """Return what reads the log."""
         return OnceAsyncPodManager(async_hook=self.hook)
+
+    async def _wait_for_pod_start(self) -> ContainerState:
+        """Wait for the pod's start; one that cannot start has an event without a traceback, as one that is too late."""
+        try:
+            return await super()._wait_for_pod_start()
+        except PodLaunchFailedException as error:
+            raise PodLaunchTimeoutException(str(error)) from error
 
     async def _wait_for_container_completion(self) -> TriggerEvent:
         """Wait for the container's end with its log, and tell the worker how far that was read."""

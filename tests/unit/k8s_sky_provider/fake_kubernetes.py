@@ -130,6 +130,7 @@ class FakeKubernetes:
         self.secret_error: ApiException | None = None
         self.secrets: dict[str, k8s.V1Secret] = {}
         self.events: list[tuple[str, str]] = []
+        self.normal_events: list[tuple[str, str]] = []
         self.created: list[k8s.V1Pod] = []
         self.deleted: list[Deletion] = []
         self._stages: dict[str, list[k8s.V1PodStatus]] = {}
@@ -257,9 +258,14 @@ class FakeKubernetes:
                     involved_object=reference,
                     reason=reason,
                     message=message,
-                    type="Warning",
+                    type=kind,
                 )
-                for index, (reason, message) in enumerate(self.events)
+                for index, (kind, reason, message) in enumerate(
+                    [
+                        *(("Normal", *event) for event in self.normal_events),
+                        *(("Warning", *event) for event in self.events),
+                    ]
+                )
             ],
         )
 

@@ -439,7 +439,7 @@ def test_progress_callbacks_get_each_line_with_its_time() -> None:
 
     class Callback(KubernetesPodOperatorCallback):
         @staticmethod
-        def progress_callback(*, line: str, timestamp: dt.datetime | None, **_: Any) -> None:  # type: ignore[override]  # the rest is in _
+        def progress_callback(*, line: str, timestamp: dt.datetime | None, **_: Any) -> None:
             got.append((line, timestamp))
 
     OncePodManager(kube_client=FakeLog(), callbacks=[Callback]).fetch_container_logs(POD, "base", follow=True)

@@ -69,10 +69,14 @@ def run_task(
     """Run a task to its end, deferred or not, and return its task instance with the XComs."""
     ti = ti or TaskInstance()
     operator = make()
+    deferral: TaskDeferred | None = None
     try:
         value = _step(operator, ti, operator.execute)
     except TaskDeferred as deferred:
-        method, event = deferred.method_name, trigger_event(deferred, kubernetes.finish())
+        deferral = deferred
+    # In a process of its own, where nothing is raised any more.
+    if deferral is not None:
+        method, event = deferral.method_name, trigger_event(deferral, kubernetes.finish())
         operator = make()
         value = _step(operator, ti, lambda context: operator.resume_execution(method, {"event": event}, context))
     if operator.do_xcom_push and value is not None:
@@ -87,7 +91,7 @@ def _step(operator: SkyBaseOperator, ti: TaskInstance, execute: Callable[[Any], 
 
 
 def trigger_event(deferred: TaskDeferred, status: k8s.V1PodStatus) -> dict[str, Any]:
-    """Return the event of KubernetesPodTrigger for a pod's last status."""
+    """Return the event of SkyPodTrigger for a pod's last status."""
     assert deferred.trigger is not None
     event = {"name": deferred.trigger.pod_name, "namespace": deferred.trigger.pod_namespace, "last_log_time": None}
     ended = next((one.state.terminated for one in status.container_statuses or [] if one.name == "base"), None)
@@ -97,9 +101,4 @@ def trigger_event(deferred: TaskDeferred, status: k8s.V1PodStatus) -> dict[str, 
         return {**event, "status": "failed", "message": "Container state failed"}
     waiting = status.container_statuses[0].state.waiting
     message = f"Image cannot be pulled, unable to start: {waiting.reason}\n{waiting.message}"
-    return {
-        **event,
-        "status": "failed",
-        "message": "Trigger KubernetesPodTrigger failed with exception PodLaunchFailedException.\n"
-        f"trigger exception message: {message}",
-    }
+    return {**event, "status": "timeout", "message": message}

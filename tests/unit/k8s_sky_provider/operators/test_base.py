@@ -674,7 +674,7 @@ class TestBeforeThePod:
 
     def test_every_claim_of_the_pod_is_looked_for(self, kubernetes: FakeKubernetes) -> None:
         claim = k8s.V1PersistentVolumeClaimVolumeSource(claim_name="data")
-        with pytest.raises(exceptions.SkyDeploymentError, match="'data' does not exist"):
+        with pytest.raises(exceptions.SkyTransientError, match="'data' does not exist in namespace 'sky' yet"):
             run_task(
                 lambda: make_launch(volumes=[k8s.V1Volume(name="data", persistent_volume_claim=claim)]), kubernetes
             )
