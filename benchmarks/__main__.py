@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from local_airflow import BUILD
 
-from benchmarks import concurrency, imports, logs, status
+from benchmarks import concurrency, imports, log_delay, logs, status
 
 if TYPE_CHECKING:
     from benchmarks.ratio import Ratio
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Return the exit code of the script."""
-    ratios: list[Ratio] = [*imports.measure(), *logs.measure(), *status.measure()]
+    ratios: list[Ratio] = [*imports.measure(), *logs.measure(), *log_delay.measure(), *status.measure()]
     measured = concurrency.measure()
     width = max(len(ratio.what) for ratio in ratios)
     print(f"\n{'':{width}}  {'ours':>10}  {'theirs':>10}  {'ratio':>7}  {'limit':>7}")
