@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from said_once import assert_said_once
 
 if TYPE_CHECKING:
     from local_airflow import LocalAirflow
@@ -77,5 +78,5 @@ def assert_failed_once(airflow: LocalAirflow, run_id: str, task_id: str, error: 
     task = airflow.task(DAG_ID, run_id, task_id)
     assert (task["state"], task["try_number"]) == ("failed", 1)
     log = airflow.log(DAG_ID, run_id, task_id)
-    assert error in log
+    assert_said_once(log, error)
     assert [text for text in texts if text not in log] == []

@@ -53,6 +53,22 @@ def test_each_of_many_lines_comes_once_and_in_order(printed: dict[str, NumberedL
     assert counted.in_order
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_last_line_before_a_silence_is_in_the_log_while_it_lasts(
+    airflow: LocalAirflow, kubectl: Kubectl, mode: str
+) -> None:
+    dag_id = f"e2e_long_task{mode}"
+    run_id = airflow.trigger(dag_id, {"lines": 1, "silent": 40, "heartbeat": 0})
+    wait_until(
+        "the line",
+        lambda: any("[base] silent" in line for line in count_lines(kubectl, dag_id, run_id).other),
+        SECONDS_TO_BEGIN,
+    )
+    (pod,) = names_of_pods(kubectl, f"kubernetes_pod_operator=True,dag_id={dag_id}")
+    assert "number 0" not in kubectl("logs", pod), "the silence is over"
+    finish(airflow, kubectl, dag_id, run_id, 300)
+
+
 MANY_LINES = {"": 1_000_000, "_deferred": 300_000}
 """100 MB, which fill ten log files of Kubernetes' usual 10 MiB, and a part of that at the pace of a deferred task."""
 

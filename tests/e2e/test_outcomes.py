@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import pods_of_clusters
+from said_once import assert_said_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -284,6 +285,7 @@ def check(
     first_line, _, below = log[log.index(raised) :].partition("\n")
     assert [text for text in outcome.first_line if text not in first_line] == []
     assert outcome.tail in below
+    assert_said_once(log, outcome.error)
     assert pods_of_task(clusters, outcome.task_id) == []
 
 
