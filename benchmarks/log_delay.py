@@ -5,6 +5,7 @@ The local cluster's node is this machine: what a pod calls the time is what the 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -22,7 +23,9 @@ from benchmarks.ratio import Ratio
 from k8s_sky_provider.operators import SkyBashOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+
+    Reader = subprocess.Popen[str]
 
 LINES = 100
 SILENCES = (0.5, 1.3, 2.9, 4.1)
@@ -31,8 +34,8 @@ SILENCES = (0.5, 1.3, 2.9, 4.1)
 LONG_SILENCE = 12.0
 """Longer than a silent connection is trusted; after each tenth line."""
 
-SECONDS_TO_BEGIN = 60
-"""How long nothing is printed, while the readers start."""
+SECONDS_TO_BEGIN = 30
+"""How long nothing is printed, until all pods have started and are read."""
 
 SECONDS = 900
 PROMISED = 1.5
@@ -89,13 +92,14 @@ def measure() -> list[Ratio]:
     ways = [(whose, where) for where in ("worker", "triggerer") for whose in ("ours", "theirs")]
     with volume(kubectl, CLUSTER) as claim, settings(kubectl):
         pods = {way: _pod(*way, claim) for way in ways}
-        names = [pod["metadata"]["name"] for pod in pods.values()]
-        started = create(kubectl, list(pods.values()))
-        try:
-            kubectl("wait", "--for=condition=Ready", *(f"pod/{name}" for name in names), "--timeout=300s")
-            found = _read(kubectl, dict(zip(ways, names, strict=True)))
-        finally:
-            wait_for(kubectl, names, started, SECONDS)
+        names = {way: pod["metadata"]["name"] for way, pod in pods.items()}
+        with _readers(kubectl, names) as readers:
+            started = create(kubectl, list(pods.values()))
+            try:
+                kubectl("wait", "--for=condition=Ready", *(f"pod/{name}" for name in names.values()), "--timeout=300s")
+                found = _read(readers)
+            finally:
+                wait_for(kubectl, list(names.values()), started, SECONDS)
     return [ratio for where in ("worker", "triggerer") for ratio in ratios(where, found)]
 
 
@@ -137,25 +141,49 @@ def _pod(whose: str, where: str, claim: str) -> dict[str, Any]:
     return pod
 
 
-def _read(kubectl: Kubectl, names: dict[tuple[str, str], str]) -> dict[tuple[str, str], Delays]:
-    logged: dict[tuple[str, str], list[tuple[float, str]]] = {way: [] for way in names}
-    readers = [
-        threading.Thread(target=_read_one, args=(kubectl, *way, name, logged[way])) for way, name in names.items()
-    ]
-    for reader in readers:
-        reader.start()
-    for reader in readers:
-        reader.join()
+@contextlib.contextmanager
+def _readers(kubectl: Kubectl, names: dict[tuple[str, str], str]) -> Iterator[dict[tuple[str, str], Reader]]:
+    """Start the readers, which takes some seconds each, and have them wait for their pods."""
+    command = [sys.executable, "-u", "-m", "benchmarks.log_delay_reader"]
+    environment = {**os.environ, "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"}
+    readers = {
+        way: subprocess.Popen(
+            [*command, *way, kubectl.kubeconfig, name, kubectl.namespace],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for way, name in names.items()
+    }
+    try:
+        for way, reader in readers.items():
+            if not any(line == "ready\n" for line in reader.stdout or ()):
+                raise RuntimeError(f"the reader of {way} does not start")
+        yield readers
+    finally:
+        for reader in readers.values():
+            reader.kill()
+            reader.communicate()
+
+
+def _read(readers: dict[tuple[str, str], Reader]) -> dict[tuple[str, str], Delays]:
+    """Let the readers read until their pods have ended."""
+    logged: dict[tuple[str, str], list[tuple[float, str]]] = {way: [] for way in readers}
+    threads = [threading.Thread(target=_note, args=(reader, logged[way])) for way, reader in readers.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for way, reader in readers.items():
+        if reader.wait():
+            raise RuntimeError(f"the reader of {way} ended with {reader.returncode}: {logged[way][-5:]}")
     return {way: Delays.of(of_way) for way, of_way in logged.items()}
 
 
-def _read_one(kubectl: Kubectl, whose: str, where: str, name: str, logged: list[tuple[float, str]]) -> None:
-    module = "benchmarks.log_delay_reader"
-    command = [sys.executable, "-u", "-m", module, whose, where, kubectl.kubeconfig, name, kubectl.namespace]
-    environment = {**os.environ, "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"}
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as reader:
-        logged.extend((time.time(), line) for line in reader.stdout or ())
-    if reader.returncode:
-        raise RuntimeError(f"{module} {whose} {where} ended with {reader.returncode}:\n{logged[-1:]}")
+def _note(reader: Reader, logged: list[tuple[float, str]]) -> None:
+    if reader.stdin is not None:
+        reader.stdin.write("begin\n")
+        reader.stdin.flush()
+    logged.extend((time.time(), line) for line in reader.stdout or ())

@@ -1,4 +1,7 @@
-"""Runs in a process of its own: log a pod's lines as a worker or a triggerer does, until its container has ended."""
+"""Runs in a process of its own: log a pod's lines as a worker or a triggerer does, until its container has ended.
+
+It says that it is ready, and begins when it is told that there is a pod.
+"""
 
 from __future__ import annotations
 
@@ -74,6 +77,8 @@ async def read_now_and_then(manager: AsyncPodManager, pod: Any, is_over: asyncio
         read_at = await manager.fetch_container_logs_before_current_sec(pod, "base", read_at)
 
 
+print("ready", flush=True)
+sys.stdin.readline()
 if where == "triggerer":
     asyncio.run(as_triggerer())
 else:

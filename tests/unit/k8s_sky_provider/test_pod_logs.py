@@ -407,15 +407,20 @@ def test_a_line_is_logged_while_nothing_follows_it(
     following = threading.Thread(target=getattr(log, f"follow_in_{where}"))
     following.start()
     texts: list[str] = []
+
+    def wait_for(expected: list[str], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while texts != expected and time.monotonic() < deadline:
+            time.sleep(0.02)
+            texts.extend(logged(capsys))
+        assert texts == expected, "not in time, or not once"
+
     try:
+        log.write("begin")
+        wait_for(["begin"], 20)
         for _ in range(3):
             log.write(*printed)
-            expected = texts + [text for text in printed if text]
-            deadline = time.monotonic() + SECONDS_UNTIL_LOGGED
-            while texts != expected and time.monotonic() < deadline:
-                time.sleep(0.02)
-                texts += logged(capsys)
-            assert texts == expected, "not in time, or not once"
+            wait_for(texts + [text for text in printed if text], SECONDS_UNTIL_LOGGED)
             time.sleep(0.75)
     finally:
         log.ended = True
