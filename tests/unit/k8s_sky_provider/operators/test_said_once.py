@@ -213,7 +213,7 @@ LOG = "Traceback (most recent call last):\n  File x"
         (ended(137, '{"proto', "OOMKilled"), "File", SkyPodFailedError, "ran out of memory"),
         (ended(137, None, "OOMKilled"), "File", SkyPodFailedError, "ran out of memory"),
         (ended(137, LOG), "FallbackToLogsOnError", SkyPodFailedError, "exit code 137 and no result"),
-        (ended(1, LOG), "FallbackToLogsOnError", SkyDeploymentError, "has no runner"),
+        (ended(1, LOG), "FallbackToLogsOnError", SkyPodFailedError, "exit code 1 and no result"),
         (ended(70, '{"protocol": 99}'), "FallbackToLogsOnError", SkyDeploymentError, "protocol version 99"),
         (ended(2, LOG), "File", SkyDeploymentError, "cannot be read"),
     ],
