@@ -19,6 +19,7 @@ from k8s_sky_provider.workspace import DEPLOYMENT_LABEL
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
+    from kubernetes.client import models as k8s
 
 ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
 """States of a task instance that nobody tries again."""
@@ -60,19 +61,18 @@ class SkyReapOperator(SkyBaseOperator):
         self.named = named
         self.dryrun = dryrun
 
-    def execute(self, context: Context) -> Any:
-        """End the pods of tasks that have ended, and then take the clusters down."""
+    def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
+        """End the pods of tasks that have ended, then make the one that takes the clusters down."""
         try:
-            self._end_pods(context)
+            self._end_pods(pod_request_obj.metadata.namespace, context)
         except (ApiException, HTTPError) as error:
             self.log.warning("The pods of tasks that have ended are left: %s", error)
-        return super().execute(context)
+        return super().get_or_create_pod(pod_request_obj, context)
 
-    def _end_pods(self, context: Context) -> None:
-        workspace = self.resolve_workspace()
+    def _end_pods(self, namespace: str, context: Context) -> None:
+        deployment = self.resolve_workspace().deployment
         pods = self.client.list_namespaced_pod(
-            namespace=self.namespace or workspace.namespace or self.hook.get_namespace(),
-            label_selector=f"{DEPLOYMENT_LABEL}={workspace.deployment},kubernetes_pod_operator=True",
+            namespace=namespace, label_selector=f"{DEPLOYMENT_LABEL}={deployment},kubernetes_pod_operator=True"
         ).items
         for pod in pods:
             owner = (pod.metadata.annotations or {}).get(OWNER_ANNOTATION)

@@ -111,12 +111,14 @@ class TestPods:
         launch._begin_try(context)
         launch.get_or_create_pod(launch.build_pod_request_obj(context), context)
         operator = SkyReapOperator(task_id="reap", dag=make_dag(), clusters=[], **arguments)
-        operator._end_pods(context_of(operator, Airflow(task_states=states)))
+        context = context_of(operator, Airflow(task_id="reap", task_states=states))
+        operator._begin_try(context)
+        operator.get_or_create_pod(operator.build_pod_request_obj(context), context)
         return [(one.name, one.word) for one in kubernetes.deleted]
 
     @pytest.mark.parametrize("state", ["failed", "success", "skipped", "removed"])
     def test_one_whose_task_has_ended_is_killed(self, kubernetes: FakeKubernetes, state: str) -> None:
-        assert self.reap(kubernetes, {"task": state}) == [(kubernetes.pod.metadata.name, "2")]
+        assert self.reap(kubernetes, {"task": state}) == [(kubernetes.created[0].metadata.name, "2")]
 
     @pytest.mark.parametrize(
         "states",
