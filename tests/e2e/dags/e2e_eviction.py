@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG
 
 from k8s_sky_provider.operators import SkyJobLaunchOperator, SkyLaunchOperator, SkyReapOperator
 
