@@ -116,7 +116,7 @@ def _measure(kubectl: Kubectl, who: str, action: str, pods: list[dict[str, Any]]
     print(f"{len(pods)} x {action}, {who}", flush=True)
     ended = run_together(kubectl, pods, seconds).values()
     for pod in [pod for pod in ended if pod.exit_code][:1]:
-        print(f"ended with {pod.exit_code}:\n{pod.log[-2000:]}")
+        print(pod.end)
     kubectl("wait", "--for=delete", *(f"pod/{pod['metadata']['name']}" for pod in pods), "--timeout=120s")
     measured = Measured(
         who=who,
@@ -133,7 +133,7 @@ def _measure(kubectl: Kubectl, who: str, action: str, pods: list[dict[str, Any]]
 def _one(kubectl: Kubectl, operator: type[SkyBaseOperator], state: dict[str, Any], **arguments: Any) -> None:
     (ended,) = run_together(kubectl, [_pod(operator, "one", state, **arguments)], SECONDS).values()
     if ended.exit_code != 0:
-        raise RuntimeError(f"{operator.__name__} ended with {ended.exit_code}:\n{ended.log}")
+        raise RuntimeError(f"{operator.__name__} {ended.end}")
 
 
 def _pod(operator: type[SkyBaseOperator], name: str, state: dict[str, Any], **arguments: Any) -> dict[str, Any]:

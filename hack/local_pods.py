@@ -50,6 +50,12 @@ class EndedPod:
     node: str | None
     seconds: float
 
+    @property
+    def end(self) -> str:
+        """How it ended, with the reason, which its log does not have, and the end of that log."""
+        reason = self.result.reason if self.result else "no result"
+        return f"ended with {self.exit_code} after {self.seconds:.0f} s: {reason}\n{self.log[-2000:]}"
+
 
 @contextlib.contextmanager
 def settings(kubectl: Kubectl, **options: str | None) -> Iterator[None]:

@@ -73,7 +73,6 @@ def run_action(arguments: list[str], *, home: Path, make_engine: Callable[[], En
             raise ProtocolError(f"the runner takes one argument, the request as JSON, and got {len(arguments)}")
         request = SkyRequest.from_argument(arguments[0])
     except ProtocolError as error:
-        print(error, file=sys.stderr)
         return SkyResult(action="unknown", exit_code=ExitCode.DEPLOYMENT_WRONG, reason=str(error))
     console = Console(state.secret_values())
     with console:
@@ -129,10 +128,9 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
     if _told_to_stop.is_set() and exit_code not in _STOPPED:
         # SkyPilot has places that catch any exception: the signal counts all the same.
         exit_code, reason = _stop(request, run, console)
-    if exit_code != ExitCode.OK:
-        if exit_code not in _STOPPED and run and run.cluster_name and run.cluster_name not in reason:
-            reason = f"Cluster {run.cluster_name}: {reason}"
-        print(reason)
+    has_failed = exit_code not in {ExitCode.OK, *_STOPPED}
+    if has_failed and run and run.cluster_name and run.cluster_name not in reason:
+        reason = f"Cluster {run.cluster_name}: {reason}"
     return SkyResult(
         action=request.action,
         exit_code=exit_code,
@@ -147,6 +145,13 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
 
 
 def _stop(request: SkyRequest, run: actions.Run | None, console: Console) -> tuple[ExitCode, str]:
+    exit_code, done = _end_or_leave(request, run, console)
+    # The reason of a failure is for the task's error to say; of a stop it may say something else, or go unread.
+    print(done)
+    return exit_code, done
+
+
+def _end_or_leave(request: SkyRequest, run: actions.Run | None, console: Console) -> tuple[ExitCode, str]:
     console.hurry()
     reason = own_pod.why_told_to_stop(request)
     if reason is own_pod.Reason.CLEARED and run:

@@ -19,7 +19,8 @@ def assert_said_once(log: str, error: str) -> None:
     :param error: name of the exception's class
     """
     assert log.count(f"{error}: ") == 1
-    _, _, below = log.partition(f"{error}: ")
+    reason, _, below = log.partition(f"{error}: ")[2].partition("\n")
+    assert f"[base] {reason}\n" not in log
     assert [text for text in _NOISE if text in log] == []
     assert [line for line in log.splitlines() if line.startswith(("AirflowException: ", "ApiException: "))] == []
     assert [line for line in below.splitlines() if line.startswith(_OF_THE_POD)] == []

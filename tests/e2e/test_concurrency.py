@@ -103,7 +103,7 @@ def count_failures(ended: dict[str, EndedPod]) -> int:
     """Return how many pods did not end well, and show how."""
     bad = {name: pod for name, pod in ended.items() if pod.exit_code != 0 or "database is locked" in pod.log}
     for name, pod in bad.items():
-        print(f"{name} ended with {pod.exit_code} after {pod.seconds:.0f} s:\n{pod.log[-2000:]}")
+        print(f"{name} {pod.end}")
     return len(bad)
 
 

@@ -140,7 +140,7 @@ class TestProcess:
         assert process.end() == SkyResult(action="status", exit_code=0, return_value=[{"name": "demo", "status": "UP"}])
         assert process.output[0].startswith("k8s_sky_provider 0.")
 
-    def test_a_failed_job_ends_with_65_and_says_why_in_the_log_too(self, tmp_path: Path) -> None:
+    def test_a_failed_job_ends_with_65_and_leaves_it_to_the_tasks_error_to_say_why(self, tmp_path: Path) -> None:
         process = Process(
             tmp_path,
             ask("exec", EXEC),
@@ -153,7 +153,25 @@ class TestProcess:
         result = process.end()
         assert (result.exit_code, result.job_status) == (ExitCode.JOB_FAILED, "FAILED")
         assert result.log_tail[-1] == "boom"
-        assert process.output[-1] == result.reason == "Job 7 on cluster demo ended as FAILED"
+        assert result.reason == "Job 7 on cluster demo ended as FAILED"
+        assert process.output[-1] == "boom"
+
+    def test_a_job_that_was_cancelled_leaves_it_to_the_tasks_error_too(self, tmp_path: Path) -> None:
+        process = Process(
+            tmp_path,
+            ask("exec", EXEC),
+            methods="""
+            def follow_job(self, *_, **__):
+                print("at work")
+                return "CANCELLED"
+            """,
+        )
+        result = process.end()
+        assert (result.exit_code, result.reason) == (
+            ExitCode.CANCELLED,
+            "Job 7 on cluster demo ended as CANCELLED",
+        )
+        assert process.output[-1] == "at work"
 
     @pytest.mark.parametrize(
         ("arguments", "reason"),
@@ -170,7 +188,7 @@ class TestProcess:
         result = process.end()
         assert result.exit_code == ExitCode.DEPLOYMENT_WRONG
         assert result.reason.startswith(reason)
-        assert process.output == [result.reason]
+        assert process.output == []
 
     @pytest.mark.parametrize("error", ["RuntimeError", "SystemExit"])
     def test_anything_unknown_ends_with_70_and_its_traceback(self, error: str, tmp_path: Path) -> None:
@@ -235,8 +253,8 @@ class TestProcess:
         assert result.exit_code == ExitCode.CANCELLED
         assert result.reason == "Cancelled: job 7 on cluster demo was cancelled"
         assert (result.cluster_name, result.job_id) == ("demo", 7)
-        assert "Told to stop; on_cancel is cancel" in process.output
-        assert "cancelling" in process.output
+        assert process.output[-3:] == ["Told to stop; on_cancel is cancel", "cancelling", result.reason]
+        assert result.reason not in result.log_tail
 
     def test_sigterm_without_a_word_on_the_pod_cancels_nothing_and_ends_with_79(self, tmp_path: Path) -> None:
         process = Process(
@@ -254,6 +272,7 @@ class TestProcess:
         result = process.end()
         assert result.exit_code == ExitCode.EVICTED
         assert result.reason == "Evicted: job and cluster stay as they are; the next try goes on"
+        assert process.output[-1] == result.reason
         assert (result.cluster_name, result.job_id) == ("demo", 7)
 
     def test_sigterm_while_the_engine_starts_undoes_nothing(self, tmp_path: Path) -> None:
