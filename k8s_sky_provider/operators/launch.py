@@ -43,15 +43,15 @@ class SkyLaunchOperator(SkyTaskOperator):
     :param cluster_name: name of the cluster; by default one derived from the DAG, the run, the task and
         its map index, so that a retry meets its own cluster (templated)
     :param auto_down: take the cluster down when its job has ended, whatever came of it; one that no task of this
-        DAG run has made stays (templated)
+        DAG run has made stays, with the autostop that it has (templated)
     :param on_failure: without ``auto_down``: take a cluster that this task has made ``down`` when the task fails and
         is not tried again, or ``leave`` it; the default is ``down``, because Airflow skips what comes after a failed
         task, the teardown of a failed setup too (templated)
     :param wait: wait for the job. Otherwise the task ends when the job is submitted (SkyLogsOperator waits for it),
         and ``auto_down`` lets the cluster take itself down a minute after its last job (templated)
     :param idle_minutes_to_autostop: the net below that: minutes without a job after which the cluster
-        takes itself down, or stops with ``down=False``; -1 for never; by default what the task says, or else 60
-        (templated)
+        takes itself down, or stops with ``down=False``; -1 for never; by default what the task says, or else 60.
+        A cluster that no task of this DAG run has made keeps its own, whatever is said here or in the task (templated)
     :param down: whether idleness takes the cluster down or stops it; by default down (templated)
     :param wait_for: what counts as no idleness: ``jobs_and_ssh``, ``jobs`` or ``none`` (templated)
     :param retry_until_up: wait for resources instead of failing; bound it with ``execution_timeout`` (templated)

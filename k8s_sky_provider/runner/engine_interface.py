@@ -27,6 +27,9 @@ class Tasks(Protocol):
         :param mask: is told the values of the task's secrets before anything is done with them
         """
 
+    def keep_autostop(self, task: Any) -> None:
+        """Take out of a task what it says of autostop, so that a cluster keeps the one that it has."""
+
 
 class Clusters(Protocol):
     """Clusters and what is launched on them."""

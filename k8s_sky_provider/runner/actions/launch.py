@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LAUNCH_OPTIONS = ("retry_until_up", "no_setup", "fast", "resize", "clone_disk_from")
 
+_NOT_OURS = "neither this task nor another of its DAG run has made it"
+
 
 def launch(run: Run) -> Outcome:
     """Launch a cluster, or use the one of that name, run the task and wait for it unless told not to."""
@@ -36,12 +38,16 @@ def launch(run: Run) -> Outcome:
     with changing(run, name):
         is_of_this_run = _is_of_this_run(run, name)
         made_here = _take_over(run, name)
-        run.undo = functools.partial(_undo, run, name, made_here=made_here, is_ours=made_here or is_of_this_run)
+        is_ours = made_here or is_of_this_run
+        run.undo = functools.partial(_undo, run, name, made_here=made_here, is_ours=is_ours)
         outcome = once.earlier_outcome(run)
         if outcome is None:
             if once.may_have_submitted(run):
                 run.job_id = once.earlier_job(run, name)
             if run.job_id is None:
+                if not is_ours and _has_its_own_autostop(run, name):
+                    print(f"Cluster {name} stays, with the autostop that it has: {_NOT_OURS}")
+                    run.engine.keep_autostop(task)
                 run.job_id = _submit(run, task, name, made_here=made_here)
     if not arguments["wait"]:
         return Outcome(return_value=name)
@@ -51,11 +57,11 @@ def launch(run: Run) -> Outcome:
     except Exception as error:
         print(END_OF_TAIL)
         exit_code = error.exit_code if isinstance(error, ActionFailedError) else ExitCode.INTERNAL_ERROR
-        _tidy(run, name, exit_code, made_here=made_here, is_ours=made_here or is_of_this_run)
+        _tidy(run, name, exit_code, made_here=made_here, is_ours=is_ours)
         raise
     if outcome.exit_code != ExitCode.OK:
         print(END_OF_TAIL)
-    _tidy(run, name, outcome.exit_code, made_here=made_here, is_ours=made_here or is_of_this_run)
+    _tidy(run, name, outcome.exit_code, made_here=made_here, is_ours=is_ours)
     return outcome
 
 
@@ -87,12 +93,33 @@ def _options(run: Run) -> dict[str, Any]:
 def _take_over(run: Run, cluster_name: str) -> bool:
     """Record who makes a cluster, if it is this task, in this try or in an earlier one; tell whether it is."""
     owner, recorded = run.request.owner, state.owner_of(run.store, cluster_name)
-    made_here = not run.engine.cluster_exists(cluster_name) or (
-        recorded is not None and recorded.task_instance == owner.task_instance
+    made_here = (recorded is not None and recorded.task_instance == owner.task_instance) or not _is_there(
+        run, cluster_name
     )
     if made_here:
         state.record_owner(run.store, cluster_name, owner)
     return made_here
+
+
+def _is_there(run: Run, cluster_name: str) -> bool:
+    """Tell whether a cluster is there. SkyPilot lists one that has taken itself down until somebody looks."""
+    if not run.engine.cluster_exists(cluster_name):
+        return False
+    run.engine.status([cluster_name], refresh=True, all_users=True)
+    return run.engine.cluster_exists(cluster_name)
+
+
+def _has_its_own_autostop(run: Run, cluster_name: str) -> bool:
+    """Tell whether a cluster's autostop, or that it has none, is as somebody wants it.
+
+    A launch that died left its cluster without one, and one that takes itself down right now is made anew.
+    """
+    rows = run.engine.status([cluster_name], refresh=False, all_users=True)
+    return not any(
+        (row["status"] == "INIT" and row.get("autostop") is None)
+        or (row["status"] == "AUTOSTOPPING" and row.get("to_down"))
+        for row in rows
+    )
 
 
 def _submit(run: Run, task: Any, cluster_name: str, *, made_here: bool) -> int | None:
@@ -126,7 +153,7 @@ def _tidy(run: Run, cluster_name: str, exit_code: ExitCode, *, made_here: bool, 
     """Take the cluster down when its job has ended, if that is wished for, or if nobody tries this launch again."""
     arguments = run.request.arguments
     if arguments["auto_down"] and not is_ours:
-        print(f"Cluster {cluster_name} stays: neither this task nor another of its DAG run has made it")
+        print(f"Cluster {cluster_name} stays: {_NOT_OURS}")
         return
     if arguments["auto_down"]:
         why = "auto_down"
@@ -141,7 +168,7 @@ def _tidy(run: Run, cluster_name: str, exit_code: ExitCode, *, made_here: bool, 
 
 def _undo(run: Run, cluster_name: str, wish: OnCancel, *, made_here: bool, is_ours: bool) -> str:
     if not is_ours and wish is OnCancel.DOWN:
-        print(f"Cluster {cluster_name} stays: neither this task nor another of its DAG run has made it")
+        print(f"Cluster {cluster_name} stays: {_NOT_OURS}")
         wish = OnCancel.CANCEL
     if run.job_id is None and made_here:
         # Half a cluster is of no use to anybody and has no autostop yet.

@@ -76,6 +76,10 @@ class SkyTasks:
             raise ActionFailedError(ExitCode.REQUEST_WRONG, failure.reason, failure.error) from error
         return loaded
 
+    def keep_autostop(self, task: sky.Task) -> None:
+        """Take out of a task what it says of autostop, so that a cluster keeps the one that it has."""
+        task.set_resources_override({"autostop": None})
+
 
 def _work_directory() -> Path:
     directory = Path.home() / "sky_workdir"

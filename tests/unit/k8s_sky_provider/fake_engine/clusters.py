@@ -23,6 +23,8 @@ class FakeClusters(Recorder):
         self.clusters = set(clusters)
         self.history = {*clusters, *gone}
         self.cluster_status = "UP"
+        self.cluster_cells: dict[str, JsonValue] = {}  # what a status has of each cluster besides
+        self.taken_down: set[str] = set()  # clusters that took themselves down, which SkyPilot has not seen yet
         self.has_commands = True
         self.under_way: set[str] = set()  # clusters that what outlived an earlier pod is launching
         self.tasks: list[tuple[str | dict[str, Any], TaskOverrides]] = []
@@ -35,6 +37,10 @@ class FakeClusters(Recorder):
         self.tasks.append((task, overrides))
         self._do("load_task")
         return task
+
+    def keep_autostop(self, task: str | dict[str, Any]) -> None:
+        del task
+        self._do("keep_autostop")
 
     def cluster_exists(self, cluster_name: str) -> bool:
         return cluster_name in self.clusters
@@ -76,9 +82,11 @@ class FakeClusters(Recorder):
     def status(self, cluster_names: list[str] | None, *, refresh: bool, **options: Any) -> list[dict[str, JsonValue]]:
         self._do("status", *_said({"refresh": refresh, **options}))
         patterns = ["*"] if cluster_names is None else cluster_names
+        if refresh:
+            self.clusters -= self.taken_down
         # SkyPilot promises no order.
         return [
-            {"name": name, "status": self.cluster_status}
+            {"name": name, "status": self.cluster_status, **self.cluster_cells}
             for name in sorted(self.clusters, reverse=True)
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
         ]

@@ -123,6 +123,62 @@ class TestLaunch:
         launch(home, engine)
         assert engine.clusters == ({"demo"} if stays else set())
 
+    @pytest.mark.parametrize(
+        ("maker", "keeps"),
+        [
+            pytest.param(None, False, id="made by us"),
+            pytest.param(OWNER, False, id="by an earlier try"),
+            pytest.param(dataclasses.replace(OWNER, task_id="first"), False, id="by a task of this run"),
+            pytest.param(dataclasses.replace(OWNER, run_id="other"), True, id="by another run"),
+            pytest.param(STRANGER, True, id="by another DAG"),
+            pytest.param("by hand", True, id="by hand"),
+        ],
+    )
+    @pytest.mark.parametrize("arguments", [{"wait": False}, {"wait": False, "auto_down": False}, {"wait": True}])
+    def test_a_cluster_that_others_have_made_keeps_its_autostop(
+        self,
+        maker: Owner | str | None,
+        keeps: bool,
+        arguments: dict[str, Any],
+        home: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        engine = FakeEngine(*(["demo"] if maker else []))
+        if isinstance(maker, Owner):
+            state.record_owner(FileStore(home), "demo", maker)
+        launch(home, engine, **arguments)
+        before_the_launch = engine.calls[: engine.calls.index("launch demo")]
+        assert ("keep_autostop" in before_the_launch) is keeps
+        assert capsys.readouterr().out.count("Cluster demo stays, with the autostop that it has: neither") == keeps
+
+    @pytest.mark.parametrize(
+        ("status", "cells", "keeps"),
+        [
+            pytest.param("UP", {}, True, id="up, without one"),
+            pytest.param("STOPPED", {}, True, id="stopped"),
+            pytest.param("INIT", {"autostop": 30}, True, id="in trouble"),
+            pytest.param("INIT", {}, False, id="half made"),
+            pytest.param("AUTOSTOPPING", {"autostop": 30}, True, id="stopping itself"),
+            pytest.param("AUTOSTOPPING", {"autostop": 30, "to_down": True}, False, id="taking itself down"),
+        ],
+    )
+    def test_a_cluster_that_has_no_autostop_to_keep_gets_one(
+        self, status: str, cells: dict[str, Any], keeps: bool, home: Path
+    ) -> None:
+        engine = FakeEngine("demo")
+        engine.cluster_status, engine.cluster_cells = status, cells
+        launch(home, engine, wait=False)
+        assert ("keep_autostop" in engine.calls) is keeps
+
+    def test_a_cluster_that_took_itself_down_is_made_anew(self, home: Path) -> None:
+        state.record_owner(FileStore(home), "demo", STRANGER)
+        engine = FakeEngine("demo")
+        engine.taken_down = {"demo"}
+        launch(home, engine)
+        assert "keep_autostop" not in engine.calls
+        assert state.owner_of(FileStore(home), "demo") == OWNER
+        assert engine.clusters == set()
+
     def test_auto_down_takes_the_cluster_down_when_the_job_was_lost_from_sight(self, home: Path) -> None:
         engine = FakeEngine()
         engine.fail("follow_job")

@@ -12,6 +12,7 @@ from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest
 from k8s_sky_provider.runner.actions import ACTIONS, Run, cancel
 from k8s_sky_provider.runner.actions.once import job_suffix, may_have_submitted
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
+from k8s_sky_provider.runner.state import record_owner
 from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider.fake_engine import JOB_ID, FakeEngine
 from unit.k8s_sky_provider.runner.test_actions import EXEC, LAUNCH
@@ -50,6 +51,7 @@ def engine_with(status: str, owner: Owner = OWNER) -> FakeEngine:
 
 @actions
 def test_the_first_runner_asks_no_queue_and_the_second_does(tmp_path: Path, action: str) -> None:
+    record_owner(FileStore(tmp_path), "demo", OWNER)
     engine = FakeEngine("demo")
     ACTIONS[action](start(tmp_path, engine, action, wait=False))
     assert engine.calls == ["load_task", f"{action} demo"]
@@ -78,6 +80,7 @@ def test_each_runner_asks_where_notes_go_with_the_pod(tmp_path: Path, action: st
 @pytest.mark.parametrize("status", ["INIT", "PENDING", "SETTING_UP", "RUNNING", "SUCCEEDED"])
 @pytest.mark.parametrize("owner", [OWNER, RETRY], ids=["same try", "retry"])
 def test_a_job_that_runs_or_succeeded_is_followed(home: Path, action: str, status: str, owner: Owner) -> None:
+    record_owner(FileStore(home), "demo", OWNER)
     engine = engine_with(status)
     run = start(home, engine, action, owner)
     assert ACTIONS[action](run).job_status == "SUCCEEDED"
