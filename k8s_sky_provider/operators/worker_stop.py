@@ -27,6 +27,9 @@ STATES_OF_A_KILL = frozenset({"failed", "success", "skipped", "removed", "restar
 SECONDS_TO_ASK = 2.0
 """How long Airflow may take to tell the state: it kills a task 5 s after it has told it to stop."""
 
+SECONDS_UNTIL_ASKED_AGAIN = 1.5
+"""Somebody may end a task at the very moment at which its worker is evicted."""
+
 SECONDS_BETWEEN_SIGNALS = 1.0
 """How often a task that is to end is interrupted: an event loop may swallow an interruption."""
 
@@ -85,7 +88,7 @@ class WorkerStop:
     def wait(self) -> bool:
         """Interrupt the task no more; wait until what is to be done is done; tell whether it is an eviction."""
         self._has_ended.set()
-        self._is_done.wait(SECONDS_TO_ASK + SECONDS_OF_PATIENCE)
+        self._is_done.wait(2 * SECONDS_TO_ASK + SECONDS_UNTIL_ASKED_AGAIN + SECONDS_OF_PATIENCE)
         return self._is_eviction
 
     def _run(self) -> None:
@@ -105,5 +108,12 @@ class WorkerStop:
     def _is_kill(self) -> bool:
         """Tell whether somebody has ended the task; where Airflow does not answer, nobody has."""
         states = within(SECONDS_TO_ASK, self._ask)
+        if states is not None and self._is_followed and not _are_of_a_kill(states):
+            threading.Event().wait(SECONDS_UNTIL_ASKED_AGAIN)
+            states = within(SECONDS_TO_ASK, self._ask)
         self.is_cleared = states is not None and "restarting" in states
-        return states is not None and all(state in STATES_OF_A_KILL for state in states)
+        return states is not None and _are_of_a_kill(states)
+
+
+def _are_of_a_kill(states: list[Any]) -> bool:
+    return all(state in STATES_OF_A_KILL for state in states)

@@ -13,7 +13,7 @@ import os
 import ssl
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k8s_sky_provider.protocol import (
     KILL_ANNOTATION,
@@ -33,6 +33,12 @@ ATTEMPTS = 3
 SECONDS_TO_ANSWER = 3.0
 SECONDS_BETWEEN_ATTEMPTS = 1.0
 
+SECONDS_FOR_A_WORD = 15.0
+"""How long after its SIGTERM a pod may still be told that it is killed: Airflow looks every 5 s whether its task is."""
+
+PART_FOR_A_WORD = 3
+"""No more than one part in so many of the pod's time to end: the rest is for what is to be ended."""
+
 
 class Reason(enum.Enum):
     """Why a pod is told to stop."""
@@ -46,19 +52,28 @@ class Reason(enum.Enum):
 def why_told_to_stop(request: SkyRequest) -> Reason:
     """Tell whether a pod that is told to stop is killed, or evicted; with nobody to go on with its work it is killed.
 
-    A pod that cannot be read is evicted: what is left costs money until its autostop, what is taken down is lost.
+    One that nobody has told is asked again for a while: its task may have been killed at the very same time. A pod that
+    cannot be read is evicted: what is left costs money until its autostop, what is taken down is lost.
     """
-    found = read_annotations()
-    try_number, is_cleared = read_kill_word(found.get(KILL_ANNOTATION, ""))
-    # What an earlier try has said counts no more once another one follows the pod.
-    if KILL_ANNOTATION in found and try_number == found.get(TRY_ANNOTATION):
-        return Reason.CLEARED if is_cleared else Reason.KILLED
-    is_followed = request.on_eviction is OnEviction.FOLLOW and found.get(TRIES_LEFT_ANNOTATION) != "0"
-    return Reason.EVICTED if is_followed else Reason.KILLED
+    pod = read_metadata()
+    seconds = min(SECONDS_FOR_A_WORD, (pod.get("deletionGracePeriodSeconds") or 0) / PART_FOR_A_WORD)
+    deadline = time.monotonic() + seconds
+    while True:
+        found = pod.get("annotations") or {}
+        try_number, is_cleared = read_kill_word(found.get(KILL_ANNOTATION, ""))
+        # What an earlier try has said counts no more once another one follows the pod.
+        if KILL_ANNOTATION in found and try_number == found.get(TRY_ANNOTATION):
+            return Reason.CLEARED if is_cleared else Reason.KILLED
+        if request.on_eviction is not OnEviction.FOLLOW or found.get(TRIES_LEFT_ANNOTATION) == "0":
+            return Reason.KILLED
+        if time.monotonic() >= deadline:
+            return Reason.EVICTED
+        time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+        pod = read_metadata() or pod
 
 
-def read_annotations(directory: Path = Path(POD_ACCESS_DIRECTORY)) -> dict[str, str]:
-    """Return the annotations of this pod; none if they cannot be read."""
+def read_metadata(directory: Path = Path(POD_ACCESS_DIRECTORY)) -> dict[str, Any]:
+    """Return the metadata of this pod as the Kubernetes API has it; nothing if it cannot be read."""
     for attempt in range(ATTEMPTS):
         try:
             return _read(directory)
@@ -69,7 +84,7 @@ def read_annotations(directory: Path = Path(POD_ACCESS_DIRECTORY)) -> dict[str, 
     return {}
 
 
-def _read(directory: Path) -> dict[str, str]:
+def _read(directory: Path) -> dict[str, Any]:
     name, namespace = os.environ[POD_NAME], os.environ[POD_NAMESPACE]
     connection = http.client.HTTPSConnection(
         os.environ["KUBERNETES_SERVICE_HOST"],
@@ -86,6 +101,6 @@ def _read(directory: Path) -> dict[str, str]:
         body = response.read()
         if response.status != http.HTTPStatus.OK:
             raise OSError(f"the Kubernetes API answers {response.status} {response.reason}")
-        return dict(json.loads(body)["metadata"].get("annotations") or {})
+        return dict(json.loads(body)["metadata"])
     finally:
         connection.close()

@@ -50,6 +50,7 @@ def task_instance(state: str | None, **fields: Any) -> TaskInstance:
 def handler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], None]]:
     """Handle SIGTERM as Airflow's task runner does: 3 goes on after on_kill, 2 raises."""
     monkeypatch.setattr(worker_stop, "SECONDS_BETWEEN_SIGNALS", 0.1)
+    monkeypatch.setattr(worker_stop, "SECONDS_UNTIL_ASKED_AGAIN", 0.1)
     before = signal.getsignal(signal.SIGTERM)
 
     def install(operator: SkyLaunchOperator) -> None:
@@ -183,6 +184,20 @@ class TestKill:
         assert len(askers) == len(kubernetes.deleted) == 1
         # Its handler may have interrupted another request to the supervisor.
         assert askers[0] is not threading.main_thread()
+
+    def test_so_is_one_within_the_second_of_an_eviction(
+        self, kubernetes: FakeKubernetes, handler: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answers = ["running", "failed"]
+        monkeypatch.setattr(
+            TaskInstance, "get_task_states", lambda *_, **__: {TaskInstance().run_id: {"task": answers.pop(0)}}
+        )
+        operator = make_launch()
+        handler(operator)
+        kubernetes.while_running = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(exceptions.SkyCancelledError):
+            run_task(lambda: operator, kubernetes, task_instance("running"))
+        assert [deletion.word for deletion in kubernetes.deleted] == ["1"]
 
     def test_an_eviction_on_the_last_try_is_one(
         self, kubernetes: FakeKubernetes, handler: Callable[[Any], None]

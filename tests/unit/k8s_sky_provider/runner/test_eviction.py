@@ -67,7 +67,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def pod(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Return the annotations of the runner's pod: a try follows it, and another comes after."""
     annotations = dict(FOLLOWED)
-    monkeypatch.setattr(own_pod, "read_annotations", lambda: annotations)
+    monkeypatch.setattr(own_pod, "read_metadata", lambda: {"annotations": annotations})
     return annotations
 
 

@@ -52,7 +52,7 @@ class Engine(FakeEngine):
 {methods}
 
 skypilot_version.installed = lambda: "0.14.1"
-own_pod.read_annotations = lambda: {annotations}
+own_pod.read_metadata = lambda: {{"annotations": {annotations}}}
 sys.modules["k8s_sky_provider.runner.engine"] = types.SimpleNamespace(SkyEngine=Engine)
 runner.main()
 """
@@ -439,7 +439,7 @@ class TestAction:
         assert "Secret 'aws'" in result.reason
 
     def test_a_cancel_that_cannot_be_undone_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("k8s_sky_provider.runner.own_pod.read_annotations", lambda: KILLED)
+        monkeypatch.setattr("k8s_sky_provider.runner.own_pod.read_metadata", lambda: {"annotations": KILLED})
         engine = FakeEngine("demo")
         engine.told_to_stop_in = "follow_job"
         engine.fail("cancel_jobs")

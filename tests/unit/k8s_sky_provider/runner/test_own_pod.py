@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from k8s_sky_provider.protocol import Owner, SkyRequest
 from k8s_sky_provider.runner import own_pod
 
 if TYPE_CHECKING:
@@ -80,18 +81,13 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Api]]:
 
 def test_it_has_its_annotations(api: type[Api], tmp_path: Path) -> None:
     api.answers.append((200, {"metadata": {"annotations": {"k8s-sky/kill": "1"}}}))
-    assert own_pod.read_annotations(tmp_path) == {"k8s-sky/kill": "1"}
+    assert own_pod.read_metadata(tmp_path) == {"annotations": {"k8s-sky/kill": "1"}}
     assert api.asked == [("/api/v1/namespaces/sky/pods/launch-1", "Bearer secret-token")]
-
-
-def test_a_pod_may_have_none(api: type[Api], tmp_path: Path) -> None:
-    api.answers.append((200, {"metadata": {}}))
-    assert own_pod.read_annotations(tmp_path) == {}
 
 
 def test_an_api_that_comes_back_is_asked_again(api: type[Api], tmp_path: Path) -> None:
     api.answers += [(503, {}), (200, {"metadata": {"annotations": {"a": "b"}}})]
-    assert own_pod.read_annotations(tmp_path) == {"a": "b"}
+    assert own_pod.read_metadata(tmp_path) == {"annotations": {"a": "b"}}
 
 
 @pytest.mark.parametrize("answer", [(403, {"reason": "Forbidden"}), (200, [])], ids=["forbidden", "no pod"])
@@ -99,16 +95,59 @@ def test_what_cannot_be_read_is_no_word(
     api: type[Api], tmp_path: Path, answer: tuple[int, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     api.answers.append(answer)
-    assert own_pod.read_annotations(tmp_path) == {}
+    assert own_pod.read_metadata(tmp_path) == {}
     assert "This pod cannot be read" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("api")
 def test_a_server_that_the_pods_authority_does_not_vouch_for_is_not_trusted(tmp_path: Path) -> None:
     make_certificate(tmp_path)
-    assert own_pod.read_annotations(tmp_path) == {}
+    assert own_pod.read_metadata(tmp_path) == {}
 
 
 def test_outside_of_kubernetes_there_is_no_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    assert own_pod.read_annotations(tmp_path) == {}
+    assert own_pod.read_metadata(tmp_path) == {}
+
+
+class Clock:
+    """A clock that goes on only while somebody sleeps, and what the pod's metadata are from which second on."""
+
+    def __init__(self, metadata: dict[int, dict[str, Any]]) -> None:
+        self.seconds = 0.0
+        self._metadata = metadata
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def metadata(self) -> dict[str, Any]:
+        return self._metadata[max(since for since in self._metadata if since <= self.seconds)]
+
+
+FOLLOWED = {"k8s-sky/try": "1", "k8s-sky/tries-left": "1"}
+KILLED = {**FOLLOWED, "k8s-sky/kill": "1"}
+
+
+@pytest.mark.parametrize(
+    ("grace", "word_after", "expected", "seconds"),
+    [
+        (300, None, own_pod.Reason.EVICTED, 15),
+        (300, 12, own_pod.Reason.KILLED, 12),
+        (30, None, own_pod.Reason.EVICTED, 10),
+        (None, None, own_pod.Reason.EVICTED, 0),
+    ],
+    ids=["no word comes", "a late word", "with little time to end", "its node shuts down"],
+)
+def test_a_word_may_come_after_the_signal(
+    monkeypatch: pytest.MonkeyPatch, grace: int | None, word_after: int | None, expected: own_pod.Reason, seconds: int
+) -> None:
+    time_to_end = {} if grace is None else {"deletionGracePeriodSeconds": grace}
+    clock = Clock({0: {"annotations": FOLLOWED, **time_to_end}})
+    if word_after is not None:
+        clock = Clock({0: {"annotations": FOLLOWED, **time_to_end}, word_after: {"annotations": KILLED, **time_to_end}})
+    monkeypatch.setattr(own_pod, "read_metadata", clock.metadata)
+    monkeypatch.setattr(time, "sleep", clock.sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.seconds)
+    owner = Owner(deployment="d", dag_id="dag", run_id="run", task_id="task")
+    assert own_pod.why_told_to_stop(SkyRequest(action="launch", arguments={}, owner=owner)) is expected
+    assert clock.seconds == seconds
