@@ -66,3 +66,8 @@ class Ledger:
     def count(self, key: str) -> int:
         """Return how often jobs have called ``http://e2e-ledger/KEY``."""
         return self._kubectl("logs", NAME).splitlines().count(f"CALL /{key}")
+
+    def calls(self, prefix: str) -> set[str]:
+        """Return the different keys with a prefix that jobs have called."""
+        start = f"CALL /{prefix}"
+        return {line.removeprefix(start) for line in self._kubectl("logs", NAME).splitlines() if line.startswith(start)}

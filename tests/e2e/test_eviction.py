@@ -1,16 +1,37 @@
-"""A pod that is evicted costs a try and nothing else; a kill stays one."""
+"""A pod that is evicted costs a try and nothing else; a kill stays one.
+
+Several runs are evicted side by side, each at its own moment. Those of ``exec`` and ``logs`` share a cluster.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import names_of_pods, pods_of_clusters, wait_until
-from test_faults import SECONDS_TO_BEGIN, SECONDS_TO_END, TaskRun, job_began, provisioned, provisioning, taking_down
+from local_airflow import AIRFLOW_NAME
+from test_faults import (
+    SECONDS_OF_A_LONG_JOB,
+    SECONDS_TO_BEGIN,
+    SECONDS_TO_END,
+    SECONDS_TO_STOP,
+    WHEN,
+    TaskRun,
+    do_at,
+    job_began,
+    mark_failed,
+    provisioned,
+    provisioning,
+    taking_down,
+    wait_for_all,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from faults import FaultTable
     from ledger import Ledger
@@ -20,6 +41,14 @@ pytestmark = pytest.mark.slow
 
 SECONDS_OF_A_JOB = 60
 """More than retry_delay and what the next try takes to begin: the same job is still at work then."""
+SECONDS_OF_A_JOB_WITHOUT_AIRFLOW = 150
+"""More than Airflow takes to come back."""
+SECONDS_OF_SETUP = 20
+SECONDS_WITHOUT_AIRFLOWS_API = 45
+SECONDS_LATER = 4
+"""An evicted pod waits longer than that for the word of a kill."""
+
+# ---- what is evicted
 
 
 def evict(kubectl: Kubectl, pods: list[str]) -> None:
@@ -42,121 +71,335 @@ def evict_both(run: TaskRun) -> None:
     evict(run.kubectl, [*run.worker_pods, *run.operator_pods])
 
 
-def evict_airflow(run: TaskRun) -> None:
-    evict(run.kubectl, names_of_pods(run.kubectl, "app.kubernetes.io/component=airflow"))
+def nothing(run: TaskRun) -> None:
+    """Leave a run to what is done to Airflow."""
+
+
+WHAT = {
+    evict_pod: "the operator's pod is evicted",
+    evict_worker: "Airflow's worker is evicted",
+    evict_both: "the worker and the operator's pod are evicted",
+}
+
+
+# ---- the steps at which it is
+
+
+def pod_began(run: TaskRun) -> bool:
+    return run.has_printed("k8s_sky_provider ")
+
+
+def setting_up(run: TaskRun) -> bool:
+    return run.ledger.count(f"setup/{run.run_id}") > 0
+
+
+PHASES = {
+    **WHEN,
+    pod_began: "before its cluster",
+    setting_up: "in its setup",
+}
 
 
 @pytest.fixture
 def start(airflow: LocalAirflow, kubectl: Kubectl, clusters: Kubectl, ledger: Ledger) -> Callable[..., TaskRun]:
-    def start(dag_id: str, *, seconds: int = SECONDS_OF_A_JOB) -> TaskRun:
+    def start(dag_id: str, *, seconds: int = SECONDS_OF_A_JOB, **conf: object) -> TaskRun:
         return TaskRun(
-            airflow=airflow, kubectl=kubectl, clusters=clusters, ledger=ledger, dag_id=dag_id, seconds=seconds
+            airflow=airflow,
+            kubectl=kubectl,
+            clusters=clusters,
+            ledger=ledger,
+            dag_id=f"e2e_evicted_{dag_id}",
+            seconds=seconds,
+            conf=conf,
         )
 
     return start
 
 
-@pytest.mark.parametrize("deferred", ["", "_deferred"], ids=["synchronous", "deferred"])
-@pytest.mark.parametrize(
-    ("dag", "step", "evicted", "what", "when"),
-    [
-        ("launch", provisioning, evict_pod, "the operator's pod", "launch: while its cluster is provisioned"),
-        ("launch", provisioned, evict_pod, "the operator's pod", "launch: between provisioning and submission"),
-        ("launch", job_began, evict_pod, "the operator's pod", "launch: while its job runs"),
-        ("launch", taking_down, evict_pod, "the operator's pod", "launch: while auto_down takes its cluster down"),
-        ("launch", job_began, evict_worker, "Airflow's worker", "launch: while its job runs"),
-        ("launch", job_began, evict_both, "the worker and the operator's pod", "launch: while its job runs"),
-        ("launch", job_began, evict_airflow, "the whole Airflow pod", "launch: while its job runs"),
-        ("job", job_began, evict_pod, "the operator's pod", "managed job: while it runs"),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_an_eviction_costs_a_try_and_nothing_else(
-    start: Callable[..., TaskRun],
-    faults: FaultTable,
-    dag: str,
-    step: Callable[[TaskRun], bool],
-    evicted: Callable[[TaskRun], None],
-    what: str,
-    when: str,
-    deferred: str,
-) -> None:
-    if deferred and evicted in {evict_worker, evict_both}:
-        pytest.skip("a deferred task has no worker")
-    run = start(f"e2e_evicted_{dag}{deferred}")
-    wait_until(when, lambda: step(run), SECONDS_TO_BEGIN)
-    evicted(run)
-    wait_until("the run is over", lambda: run.is_over, SECONDS_TO_END)
-    wait_until("the operator's pods are gone", lambda: not run.operator_pods, SECONDS_TO_END)
+def run_dag(airflow: LocalAirflow, dag_id: str) -> None:
+    assert airflow.wait_for_run(dag_id, airflow.trigger(dag_id)) == "success"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster(airflow: LocalAirflow) -> Iterator[None]:
+    run_dag(airflow, "e2e_evicted_cluster")
+    yield
+    run_dag(airflow, "e2e_evicted_cluster_down")
+
+
+@pytest.fixture
+def controllers(airflow: LocalAirflow) -> Iterator[None]:
+    yield
+    run_dag(airflow, "e2e_evicted_controllers_down")
+
+
+def clusters_of(run: TaskRun) -> list[str]:
+    """Return the machines of the clusters that runs of the same DAG have launched."""
+    return pods_of_clusters(run.clusters, f"{run.dag_id.replace('_', '-')}-task")
+
+
+def record(faults: FaultTable, what: str, when: str, run: TaskRun, *, tries: int, began: int = 1) -> None:
+    """Count what came of a run whose job was to begin so often and to end once."""
+    assert run.tries == tries, f"{what}, {when}"
+    processes = run.ledger.calls(f"process/{run.run_id}/")
     faults.record(
-        f"{what} is evicted",
+        what,
         f"{when}, {run.mode}, a try is left",
         times=1,
         lost=int(run.ended == 0) + int(run.run_state != "success"),
-        doubled=run.began - 1,
-        leaked=run.processes_left(),
+        doubled=run.began - began + max(run.ended - 1, 0) + len(processes) - began,
+        leaked=run.processes_left() + len(run.operator_pods),
         falsely_green=int(run.run_state == "success" and run.ended == 0),
     )
 
 
-@pytest.mark.parametrize("dag", ["last_try", "kill"])
-@pytest.mark.parametrize("evicted", [evict_pod, evict_worker])
-def test_an_eviction_that_nobody_follows_is_a_kill(
-    start: Callable[..., TaskRun], faults: FaultTable, dag: str, evicted: Callable[[TaskRun], None]
-) -> None:
-    run = start(f"e2e_evicted_{dag}", seconds=1000)
-    wait_until("the job", lambda: job_began(run), SECONDS_TO_BEGIN)
-    evicted(run)
-    wait_until("the cluster's pods are gone", lambda: not pods_of_clusters(run.clusters), SECONDS_TO_END)
-    if not run.is_over:
-        run.airflow.set_task_state(run.dag_id, run.run_id, "task", "failed")
-    wait_until("the operator's pods are gone", lambda: not run.operator_pods, SECONDS_TO_END)
+def record_kill(faults: FaultTable, what: str, when: str, run: TaskRun) -> None:
+    """Count what came of a run whose job was to be ended."""
     faults.record(
-        "the operator's pod is evicted" if evicted is evict_pod else "Airflow's worker is evicted",
-        f"launch: while its job runs, {'on_eviction=kill' if dag == 'kill' else 'no try is left'}",
-        times=1,
-        lost=0,
-        doubled=0,
-        leaked=run.processes_left(),
-        falsely_green=int(run.run_state == "success"),
-    )
-
-
-def test_a_kill_right_after_an_eviction(start: Callable[..., TaskRun], faults: FaultTable) -> None:
-    run = start("e2e_evicted_launch", seconds=1000)
-    wait_until("the job", lambda: job_began(run), SECONDS_TO_BEGIN)
-    evict_worker(run)
-    wait_until("the next try", lambda: run.tries == 2 and run.worker_pods, SECONDS_TO_BEGIN)
-    run.airflow.set_task_state(run.dag_id, run.run_id, "task", "failed")
-    wait_until("the cluster's pods are gone", lambda: not pods_of_clusters(run.clusters), SECONDS_TO_END)
-    faults.record(
-        "the task is marked failed",
-        "launch: right after its worker was evicted",
+        what,
+        f"{when}, {run.mode}",
         times=1,
         lost=0,
         doubled=run.began - 1,
-        leaked=run.processes_left(),
-        falsely_green=int(run.run_state == "success"),
+        leaked=run.processes_left() + len(run.operator_pods),
+        falsely_green=int(run.state == "success" or run.ended > 0),
     )
+
+
+# ---- an eviction
+
+
+@pytest.mark.parametrize("step", [pod_began, provisioning, provisioned, setting_up, job_began, taking_down])
+def test_an_evicted_launch_goes_on(
+    start: Callable[..., TaskRun], faults: FaultTable, step: Callable[[TaskRun], bool]
+) -> None:
+    evicted = [(evict_pod, ""), (evict_pod, "_deferred"), (evict_worker, "")]
+    if step is job_began:
+        evicted.append((evict_both, ""))
+    seconds = {"seconds_of_setup": SECONDS_OF_SETUP} if step is setting_up else {}
+    seconds |= {"seconds": 5} if step is taking_down else {}
+    runs = [(start(f"launch{suffix}", **seconds), act) for act, suffix in evicted]
+    do_at(runs, step, SECONDS_TO_BEGIN)
+    wait_for_all([run for run, _ in runs])
+    for run, act in runs:
+        record(faults, WHAT[act], f"launch: {PHASES[step]}", run, tries=2)
+        wait_until("its cluster is down", functools.partial(lambda run: not clusters_of(run), run), SECONDS_TO_STOP)
+
+
+def test_an_evicted_task_on_a_cluster_goes_on(start: Callable[..., TaskRun], faults: FaultTable) -> None:
+    words = {"exec": "exec: while its job runs", "logs": "logs: while a job is followed"}
+    evicted = [(evict_pod, ""), (evict_pod, "_deferred"), (evict_worker, ""), (evict_both, "")]
+    for verb, when in words.items():
+        runs = [(start(f"{verb}{suffix}"), act) for act, suffix in evicted]
+        do_at(runs, job_is_followed, SECONDS_TO_BEGIN)
+        wait_for_all([run for run, _ in runs])
+        for run, act in runs:
+            record(faults, WHAT[act], when, run, tries=2)
+
+
+def job_is_followed(run: TaskRun) -> bool:
+    return run.has_printed("the job has begun")
+
+
+@pytest.mark.usefixtures("controllers")
+def test_an_evicted_managed_job_and_service_go_on(start: Callable[..., TaskRun], faults: FaultTable) -> None:
+    evicted = [("job", evict_pod), ("job_deferred", evict_pod), ("job", evict_worker)]
+    jobs = [(start(dag), act) for dag, act in evicted]
+    do_at(jobs, job_began, SECONDS_TO_BEGIN)
+    wait_for_all([run for run, _ in jobs])
+    for run, act in jobs:
+        record(faults, WHAT[act], "managed job: while it runs", run, tries=2)
+    serve = start("serve")
+    wait_until("the service's replica", lambda: job_began(serve), SECONDS_TO_BEGIN)
+    evict_pod(serve)
+    wait_for_all([serve], 2 * SECONDS_TO_END)
+    assert serve.tries == 2
+    faults.record(
+        WHAT[evict_pod],
+        "serve up: while the service gets ready, synchronous, a try is left",
+        times=1,
+        lost=int(serve.run_state != "success"),
+        doubled=serve.began - 1,
+        leaked=len(serve.operator_pods),
+        falsely_green=0,
+    )
+
+
+def test_an_evicted_command_is_ended_and_run_again(start: Callable[..., TaskRun], faults: FaultTable) -> None:
+    runs = [(start("ssh"), evict_pod), (start("ssh_deferred"), evict_pod)]
+    do_at(runs, job_began, SECONDS_TO_BEGIN)
+    wait_for_all([run for run, _ in runs])
+    for run, act in runs:
+        record(faults, WHAT[act], "ssh: while its command runs", run, tries=2, began=2)
+
+
+def test_an_evicted_airflow_goes_on(start: Callable[..., TaskRun], faults: FaultTable, airflow: LocalAirflow) -> None:
+    """Airflow's own pod has the scheduler, the API server and the triggerer."""
+    dags = ["launch", "launch_deferred", "exec", "exec_deferred", "logs_deferred"]
+    runs = [start(dag, seconds=SECONDS_OF_A_JOB_WITHOUT_AIRFLOW) for dag in dags]
+    do_at([(run, nothing) for run in runs], job_is_followed, SECONDS_TO_BEGIN)
+    evict(airflow.kubectl, names_of_pods(airflow.kubectl, "app.kubernetes.io/component=airflow"))
+    airflow.kubectl("rollout", "status", f"deployment/{AIRFLOW_NAME}", "--timeout=300s")
+    airflow.wait_until_ready()
+    wait_for_all(runs, 2 * SECONDS_TO_END)
+    for run in runs:
+        verb = run.dag_id.removeprefix("e2e_evicted_").partition("_")[0]
+        record(faults, "the whole Airflow pod is evicted", f"{verb}: while its job runs", run, tries=run.tries)
+
+
+def test_two_evictions_in_a_row(start: Callable[..., TaskRun], faults: FaultTable) -> None:
+    runs = [(start("exec", seconds=200), act) for act in (evict_pod, evict_worker)]
+    do_at(runs, job_is_followed, SECONDS_TO_BEGIN)
+    second = [(run, functools.partial(again, act)) for run, act in runs]
+    do_at(second, on_its_second_try, SECONDS_TO_BEGIN)
+    wait_for_all([run for run, _ in runs])
+    for run, act in runs:
+        record(faults, f"{WHAT[act]}, and again", "exec: while its job runs", run, tries=3)
+
+
+def on_its_second_try(run: TaskRun) -> bool:
+    return run.tries == 2 and bool(run.worker_pods) and job_is_followed(run) and not is_ending(run)
+
+
+def is_ending(run: TaskRun) -> bool:
+    pods = run.kubectl.get("pods", "-l", f"kubernetes_pod_operator=True,run_id={run.run_id}")["items"]
+    return any("deletionTimestamp" in pod["metadata"] for pod in pods)
+
+
+def again(act: Callable[[TaskRun], None], run: TaskRun) -> None:
+    act(run)
+
+
+@contextlib.contextmanager
+def airflows_api_is_away(airflow: LocalAirflow) -> Iterator[None]:
+    """Leave Airflow's service without an API server, and break the connections that there are."""
+    kubectl = airflow.kubectl
+    selector = kubectl.get("service", AIRFLOW_NAME)["spec"]["selector"]
+    patch = ("patch", "service", AIRFLOW_NAME, "--type=json", "-p")
+    nobody = {**selector, "app.kubernetes.io/component": "nobody"}
+    kubectl(*patch, json.dumps([{"op": "replace", "path": "/spec/selector", "value": nobody}]))
+    try:
+        kubectl("exec", f"deployment/{AIRFLOW_NAME}", "-c", "api-server", "--", "sh", "-c", "kill -9 -1", check=False)
+        yield
+    finally:
+        kubectl(*patch, json.dumps([{"op": "replace", "path": "/spec/selector", "value": selector}]))
+        airflow.wait_until_ready()
+
+
+def test_an_eviction_while_airflows_api_is_away(
+    start: Callable[..., TaskRun], faults: FaultTable, airflow: LocalAirflow
+) -> None:
+    runs = [(start("exec", seconds=SECONDS_OF_A_JOB_WITHOUT_AIRFLOW), act) for act in (evict_worker, evict_pod)]
+    do_at([(run, nothing) for run, _ in runs], job_is_followed, SECONDS_TO_BEGIN)
+    with airflows_api_is_away(airflow):
+        for run, act in runs:
+            act(run)
+        time.sleep(SECONDS_WITHOUT_AIRFLOWS_API)
+    wait_for_all([run for run, _ in runs])
+    for run, act in runs:
+        record(faults, f"{WHAT[act]} while Airflow's API is away", "exec: while its job runs", run, tries=2)
+
+
+# ---- a kill
+
+
+def test_an_eviction_that_nobody_follows_is_a_kill(start: Callable[..., TaskRun], faults: FaultTable) -> None:
+    ways = {"one_try": "no try is left", "kill": "on_eviction=kill"}
+    evicted = [
+        ("launch_one_try", evict_pod),
+        ("launch_one_try_deferred", evict_pod),
+        ("launch_one_try", evict_worker),
+        ("exec_one_try", evict_pod),
+        ("exec_one_try", evict_worker),
+        ("exec_one_try_deferred", evict_pod),
+        ("exec", evict_pod),
+        ("exec", evict_worker),
+        ("exec_deferred", evict_pod),
+    ]
+    runs = [
+        (start(dag, seconds=SECONDS_OF_A_LONG_JOB, on_eviction="follow" if "one_try" in dag else "kill"), act)
+        for dag, act in evicted
+    ]
+    do_at(runs, job_began, SECONDS_TO_BEGIN)
+    for run, _ in runs:
+        wait_until("no process is left", functools.partial(lambda run: not run.processes_left(), run), SECONDS_TO_STOP)
+        wait_until("no pod", functools.partial(lambda run: not run.operator_pods, run), SECONDS_TO_STOP)
+    for run, act in runs:
+        way = "one_try" if "one_try" in run.dag_id else "kill"
+        verb = run.dag_id.removeprefix("e2e_evicted_").partition("_")[0]
+        record_kill(faults, WHAT[act], f"{verb}: while its job runs, {ways[way]}", run)
+        assert way == "kill" or run.run_state == "failed"
+        assert not clusters_of(run)
+
+
+def test_tries_that_are_left_are_counted_anew_by_each_try(start: Callable[..., TaskRun], faults: FaultTable) -> None:
+    """The pod of the first try is taken up by the second and last one."""
+    run = start("exec_two_tries", seconds=SECONDS_OF_A_LONG_JOB)
+    do_at([(run, evict_worker)], job_is_followed, SECONDS_TO_BEGIN)
+    do_at([(run, evict_pod)], on_its_second_try, SECONDS_TO_BEGIN)
+    wait_for_all([run], SECONDS_TO_STOP)
+    record_kill(faults, "the worker is evicted, then the operator's pod", "exec: on the last try", run)
+    assert (run.run_state, run.tries) == ("failed", 2)
+
+
+def evict_pod_and_mark_failed(run: TaskRun) -> None:
+    evict_pod(run)
+    mark_failed(run)
+
+
+def mark_failed_and_evict_worker(run: TaskRun) -> None:
+    mark_failed(run)
+    evict_worker(run)
+
+
+def evict_worker_and_mark_failed(run: TaskRun) -> None:
+    evict_worker(run)
+    mark_failed(run)
+
+
+def evict_pod_and_mark_failed_later(run: TaskRun) -> None:
+    evict_pod(run)
+    time.sleep(SECONDS_LATER)
+    mark_failed(run)
+
+
+def test_a_kill_during_an_eviction_is_a_kill(start: Callable[..., TaskRun], faults: FaultTable) -> None:
+    ways = {
+        evict_pod_and_mark_failed: f"{WHAT[evict_pod]}, and its task is marked failed within the second",
+        evict_worker_and_mark_failed: f"{WHAT[evict_worker]}, and its task is marked failed within the second",
+        mark_failed_and_evict_worker: f"the task is marked failed, and {WHAT[evict_worker]} within the second",
+        evict_pod_and_mark_failed_later: f"{WHAT[evict_pod]}, and its task is marked failed {SECONDS_LATER} s later",
+    }
+    acts = [
+        ("exec", evict_pod_and_mark_failed),
+        ("exec_deferred", evict_pod_and_mark_failed),
+        ("exec", evict_worker_and_mark_failed),
+        ("exec", mark_failed_and_evict_worker),
+        ("exec", evict_pod_and_mark_failed_later),
+    ]
+    runs = [(start(dag, seconds=SECONDS_OF_A_LONG_JOB), act) for dag, act in acts]
+    do_at(runs, job_is_followed, SECONDS_TO_BEGIN)
+    wait_for_all([run for run, _ in runs], SECONDS_TO_STOP)
+    for run, act in runs:
+        record_kill(faults, ways[act], "exec: while its job runs", run)
+
+
+def test_a_kill_right_after_an_eviction_is_a_kill(start: Callable[..., TaskRun], faults: FaultTable) -> None:
+    runs = [(start("exec", seconds=SECONDS_OF_A_LONG_JOB), act) for act in (evict_pod, evict_worker)]
+    do_at(runs, job_is_followed, SECONDS_TO_BEGIN)
+    do_at([(run, mark_failed) for run, _ in runs], on_its_second_try, SECONDS_TO_BEGIN)
+    wait_for_all([run for run, _ in runs], SECONDS_TO_STOP)
+    for run, act in runs:
+        record_kill(faults, "the task is marked failed", f"exec: on the try after {WHAT[act]}", run)
 
 
 def test_a_task_that_is_marked_failed_between_two_tries_is_reaped(
     start: Callable[..., TaskRun], airflow: LocalAirflow, faults: FaultTable
 ) -> None:
-    run = start("e2e_evicted_long_delay", seconds=1000)
-    wait_until("the job", lambda: job_began(run), SECONDS_TO_BEGIN)
-    evict_worker(run)
+    run = start("long_delay", seconds=SECONDS_OF_A_LONG_JOB)
+    do_at([(run, evict_worker)], job_is_followed, SECONDS_TO_BEGIN)
     wait_until("it waits for its next try", lambda: run.state == "up_for_retry", SECONDS_TO_END)
-    airflow.set_task_state(run.dag_id, run.run_id, "task", "failed")
-    reap = airflow.trigger("e2e_evicted_reap")
-    assert airflow.wait_for_run("e2e_evicted_reap", reap) == "success"
-    wait_until("the cluster's pods are gone", lambda: not pods_of_clusters(run.clusters), SECONDS_TO_END)
-    faults.record(
-        "the task is marked failed",
-        "between two tries, then SkyReapOperator runs",
-        times=1,
-        lost=0,
-        doubled=run.began - 1,
-        leaked=run.processes_left() + len(run.operator_pods),
-        falsely_green=int(run.run_state == "success"),
-    )
+    mark_failed(run)
+    run_dag(airflow, "e2e_evicted_reap")
+    wait_until("no pod", lambda: not run.operator_pods, SECONDS_TO_STOP)
+    record_kill(faults, "the task is marked failed", "exec: between two tries, then SkyReapOperator runs", run)

@@ -15,7 +15,7 @@ from conftest import names_of_pods, pods_of_clusters, wait_until
 from local_airflow import FINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from faults import FaultTable
     from ledger import Ledger
@@ -42,11 +42,12 @@ class TaskRun:
     ledger: Ledger
     dag_id: str
     seconds: int
+    conf: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Fit for a label, so that the pods of the run can be found by it.
         self.run_id = f"r{secrets.token_hex(6)}"
-        self.airflow.trigger(self.dag_id, {"seconds": self.seconds}, run_id=self.run_id)
+        self.airflow.trigger(self.dag_id, {"seconds": self.seconds, **self.conf}, run_id=self.run_id)
 
     @property
     def mode(self) -> str:
