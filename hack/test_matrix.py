@@ -140,13 +140,14 @@ class Suite:
     tests: tuple[str, ...]
 
 
-# The quickstart DAG; tasks that are marked failed or cleared while their job runs, synchronous and deferred.
+# The quickstart DAG; tasks that are marked failed, cleared or evicted while their job runs, synchronous and deferred.
 OF_A_TASK = Suite(
-    dags=("tests/e2e/dags/e2e_killed.py", "tests/e2e/dags/e2e_faults.py"),
+    dags=("tests/e2e/dags/e2e_killed.py", "tests/e2e/dags/e2e_faults.py", "tests/e2e/dags/e2e_eviction.py"),
     tests=(
         "tests/e2e/test_main_job.py",
         "tests/e2e/test_kill.py::test_a_task_marked_failed_takes_its_cluster_down",
         "tests/e2e/test_faults.py::test_a_task_that_is_cleared_while_its_job_runs_cancels_it_and_begins_afresh",
+        "tests/e2e/test_eviction.py::test_an_evicted_task_on_a_cluster_goes_on",
     ),
 )
 # Launch, exec, status and down; a managed job; the client of an API server of that SkyPilot.
