@@ -100,6 +100,6 @@ with dag("e2e_evicted_reap"):
     SkyReapOperator(task_id="reap", clusters=[])
 
 DEPLOYMENT = conf.get("skypilot", "deployment", fallback="airflow")
-with dag("e2e_evicted_controllers_down"):
-    for kind in ("jobs", "serve"):
-        SkyDownOperator(task_id=kind, cluster_name=f"sky-{kind}-controller-{DEPLOYMENT}")
+for kind in ("jobs", "serve"):
+    with dag(f"e2e_evicted_{kind}_controller_down"):
+        SkyDownOperator(task_id="down", cluster_name=f"sky-{kind}-controller-{DEPLOYMENT}")
