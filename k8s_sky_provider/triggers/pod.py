@@ -15,11 +15,16 @@ from k8s_sky_provider.pod_end import EndingAsyncHook
 from k8s_sky_provider.pod_logs import SECONDS_TO_NOTE, OnceAsyncPodManager, read_up_to
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from airflow.providers.cncf.kubernetes.triggers.pod import ContainerState
     from airflow.triggers.base import TriggerEvent
 
 SECONDS_TO_READ_THE_END = 900
 """How long the log may be read on after the container has ended."""
+
+_undisturbed: set[asyncio.Task[None]] = set()
+"""What goes on when its trigger is gone: the event loop itself keeps no task alive."""
 
 
 class SkyPodTrigger(KubernetesPodTrigger):
@@ -28,6 +33,14 @@ class SkyPodTrigger(KubernetesPodTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return this class's path and KubernetesPodTrigger's arguments."""
         return f"{type(self).__module__}.{type(self).__qualname__}", super().serialize()[1]
+
+    async def on_kill(self) -> None:
+        """Delete the pod of a task that somebody has ended."""
+        await _do_undisturbed(super().on_kill())
+
+    async def cleanup(self) -> None:
+        """Do the same before Airflow 3.3, which has no ``on_kill`` of triggers."""
+        await _do_undisturbed(super().cleanup())
 
     @cached_property
     def hook(self) -> EndingAsyncHook:
@@ -80,3 +93,11 @@ class SkyPodTrigger(KubernetesPodTrigger):
 
     async def _note_position(self, pod: Any) -> None:
         await self.pod_manager.fetch_container_logs_before_current_sec(pod, self.base_container_name)
+
+
+async def _do_undisturbed(work: Coroutine[Any, Any, None]) -> None:
+    """Do it although the triggerer cancels a trigger again each second until that has ended."""
+    task = asyncio.create_task(work)
+    _undisturbed.add(task)
+    task.add_done_callback(_undisturbed.discard)
+    await asyncio.shield(task)

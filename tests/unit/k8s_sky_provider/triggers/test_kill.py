@@ -44,6 +44,29 @@ def test_a_triggerer_that_is_stopped_leaves_it(trigger: SkyPodTrigger, monkeypat
     delete.assert_not_awaited()
 
 
+def test_a_pod_is_deleted_although_the_triggerer_cancels_again(
+    trigger: SkyPodTrigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted: list[str] = []
+
+    async def delete(*, name: str, **_: object) -> None:
+        await asyncio.sleep(0.05)
+        deleted.append(name)
+
+    async def be_cancelled() -> None:
+        killed = asyncio.create_task(trigger.on_kill() if AIRFLOW >= (3, 3) else trigger.cleanup())
+        await asyncio.sleep(0.01)
+        killed.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await killed
+        await asyncio.sleep(0.1)
+
+    monkeypatch.setattr(trigger, "get_task_state", AsyncMock(return_value="failed"))
+    monkeypatch.setattr(trigger.hook, "delete_pod", delete)
+    asyncio.run(be_cancelled())
+    assert deleted == ["pod"]
+
+
 def test_a_pod_is_told_that_it_is_killed_before_it_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
 
