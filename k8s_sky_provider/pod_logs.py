@@ -37,7 +37,7 @@ from kubernetes_asyncio import client as async_client
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as SilenceError
 
-from k8s_sky_provider.refusals import refused_pod
+from k8s_sky_provider.refusals import api_message, refused_pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -435,11 +435,14 @@ class OncePodManager(PodManager):
         elif follow_logs:
             self.await_container_completion(pod, base, SECONDS_BETWEEN_LOOKS)
         try:
-            others = [name for name in requested if name != base]
-            statuses += super().fetch_requested_container_logs(pod, others, **options)
+            # KubernetesPodOperator reads the pod for an empty list too, and an evicted one is gone by now.
+            if others := [name for name in requested if name != base]:
+                statuses += super().fetch_requested_container_logs(pod, others, **options)
             statuses += [self.fetch_container_logs(pod, name, **options) for name in self._native_sidecars]
-        except (ApiException, HTTPError) as error:
+        except HTTPError as error:
             self.log.warning("The logs of the other containers cannot be read: %s", error)
+        except ApiException as error:
+            self.log.warning("The logs of the other containers cannot be read: %s", api_message(error))
         return statuses
 
     def fetch_container_logs(

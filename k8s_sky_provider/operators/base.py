@@ -573,8 +573,8 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._raise_if_evicted(terminated)
         failed = self._look_at(pod, remote_pod, terminated, under_way)
         try:
-            # A pod whose end nobody has seen is not deleted because the API is away.
-            if not isinstance(under_way, (HTTPError, KubernetesApiException)):
+            # A pod whose end nobody has seen is not deleted because the API is away; one that is gone need not be.
+            if not isinstance(under_way, (HTTPError, KubernetesApiException)) and not _is_gone(under_way):
                 super().cleanup(pod, remote_pod, xcom_result=xcom_result, context=context)
         except AirflowSkipException:
             raise
@@ -864,7 +864,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         if failed:
             raise SkyPodFailedError(f"The pod failed: {failed}") from under_way
         if isinstance(under_way, ApiException):
-            gone = "The pod is gone, deleted or lost with its node: " if under_way.status == 404 else ""
+            gone = "The pod is gone, deleted or lost with its node: " if _is_gone(under_way) else ""
             raise SkyPodFailedError(f"{gone}{api_message(under_way)}") from under_way
         reason = str(self._event.get("message") or under_way or "The pod ended without a result")
         if "InvalidImageName" in reason:
@@ -912,6 +912,10 @@ def _claims(volumes: Sequence[k8s.V1Volume]) -> list[str]:
 
 def _has_started(status: k8s.V1PodStatus) -> bool:
     return any(one.state and (one.state.running or one.state.terminated) for one in status.container_statuses or [])
+
+
+def _is_gone(error: BaseException | None) -> bool:
+    return isinstance(error, ApiException) and error.status == 404
 
 
 def _failed_containers(status: k8s.V1PodStatus) -> list[str]:

@@ -49,18 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.faults)
 
 
-@pytest.fixture(scope="session")
-def fault_table(pytestconfig: pytest.Config) -> Iterator[FaultTable]:
-    table = FaultTable()
-    yield table
-    if pytestconfig.getoption("--fault-table"):
-        table.write(ROOT / "docs" / "reliability.md")
-
-
 @pytest.fixture
-def faults(fault_table: FaultTable, request: pytest.FixtureRequest) -> FaultTable:
-    fault_table.test = f"`{request.path.name}::{request.function.__name__}`"
-    return fault_table
+def faults(request: pytest.FixtureRequest) -> Iterator[FaultTable]:
+    table = FaultTable(f"`{request.path.name}::{request.function.__name__}`")
+    yield table
+    # After each test: a run of hours may be stopped.
+    if request.config.getoption("--fault-table"):
+        table.write(ROOT / "docs" / "reliability.md")
 
 
 @pytest.fixture(scope="session")

@@ -42,11 +42,14 @@ class Fault:
 
 
 class FaultTable:
-    """The rows that a test session has counted."""
+    """The rows that a test has counted.
 
-    def __init__(self) -> None:
+    :param test: its name
+    """
+
+    def __init__(self, test: str) -> None:
         self.faults: list[Fault] = []
-        self.test = ""
+        self.test = test
 
     def record(
         self, what: str, when: str, *, times: int, lost: int, doubled: int, leaked: int, falsely_green: int

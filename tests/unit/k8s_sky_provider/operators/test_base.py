@@ -625,10 +625,14 @@ class TestFailure:
         with pytest.raises(exceptions.SkyPodFailedError, match=r"The pod failed: Evicted: .*\[DiskPressure\]\.$"):
             run_task(make_launch, kubernetes)
 
-    def test_a_pod_that_somebody_deleted_is_retried(self, kubernetes: FakeKubernetes) -> None:
+    def test_a_pod_that_somebody_deleted_is_retried_and_that_is_said_once(
+        self, kubernetes: FakeKubernetes, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
         kubernetes.while_running = kubernetes.remove
         with pytest.raises(exceptions.SkyPodFailedError, match=r'^The pod is gone, .*: pods ".*" not found$'):
             run_task(make_launch, kubernetes)
+        logged = "".join(capsys.readouterr()) + caplog.text
+        assert [text for text in ("Not Found", "not found", "cannot be read") if text in logged] == []
 
     @pytest.mark.parametrize("status", ["success", "failed"])
     def test_a_pod_that_was_gone_after_the_deferral_is_never_a_success(
