@@ -396,6 +396,11 @@ class OncePodManager(PodManager):
         """Take all lines up to a timestamp of :attr:`NewLines.last` as known."""
         self._new_lines[(pod.metadata.uid, container_name)] = NewLines(since)
 
+    def replace(self, before: OncePodManager) -> None:
+        """Go on where another pod manager was, for example one with credentials that have expired."""
+        self._new_lines = before._new_lines
+        self._native_sidecars = before._native_sidecars
+
     def note_position(self, pod: k8s.V1Pod, container_name: str) -> None:
         """Note on a pod how far its log has been read, for the try that goes on with it."""
         read = self._new_lines.get((pod.metadata.uid, container_name))

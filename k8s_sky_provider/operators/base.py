@@ -369,6 +369,12 @@ class SkyBaseOperator(KubernetesPodOperator):
             try_number=lambda: self._try_number,
         )
 
+    def _refresh_cached_properties(self) -> None:
+        """Read the credentials anew; the log goes on where it was."""
+        before = self.pod_manager
+        super()._refresh_cached_properties()  # type: ignore[no-untyped-call]  # Airflow has no types there
+        self.pod_manager.replace(before)
+
     def is_istio_enabled(self, pod: k8s.V1Pod) -> bool:
         """Have every pod end with its base container, as KubernetesPodOperator has one with Istio's sidecar."""
         return pod is not None

@@ -143,8 +143,7 @@ class EarlierPods:
         return [pod for pod in pods if (pod.spec.service_account_name or "default") == (account or "default")]
 
     def _is_of_this_generation(self, pod: k8s.V1Pod) -> bool:
-        labels = pod.metadata.labels or {}
-        return bool(labels.get(GENERATION_LABEL) == self._wanted.metadata.labels[GENERATION_LABEL])
+        return bool(pod.metadata.labels.get(GENERATION_LABEL) == self._wanted.metadata.labels[GENERATION_LABEL])
 
     def _remove_if_lost(self, pod: k8s.V1Pod) -> None:
         """Remove a pod that nobody ends any more: its time is over, and its node is not ready."""

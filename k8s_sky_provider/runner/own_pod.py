@@ -69,7 +69,7 @@ def why_told_to_stop(request: SkyRequest) -> Reason:
         if time.monotonic() >= deadline:
             return Reason.EVICTED
         time.sleep(SECONDS_BETWEEN_ATTEMPTS)
-        pod = read_metadata() or pod
+        pod = read_metadata()
 
 
 def read_metadata(directory: Path = Path(POD_ACCESS_DIRECTORY)) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from urllib3.exceptions import ProtocolError
 from k8s_sky_provider.exceptions import SkyTransientError
 from k8s_sky_provider.kubernetes_api import Patience
 from k8s_sky_provider.operators import SkyStatusOperator
-from unit.k8s_sky_provider.fake_kubernetes import api_error
+from k8s_sky_provider.protocol import SkyResult
+from unit.k8s_sky_provider.fake_kubernetes import FakeLog, api_error, reports, running
 from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
 
 if TYPE_CHECKING:
@@ -93,3 +94,30 @@ def test_a_conflict_that_stays_is_a_failure_that_a_retry_can_mend(kubernetes: Fa
 def test_a_worker_is_patient_from_its_first_request(kubernetes: FakeKubernetes) -> None:
     assert make().hook.core_v1_client is kubernetes
     assert isinstance(kubernetes.api_client.rest_client.pool_manager.connection_pool_kw["retries"], Patience)
+
+
+def test_a_worker_whose_credentials_expire_logs_no_line_twice(
+    kubernetes: FakeKubernetes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lines = ["2026-01-01T00:00:01Z the first line", "2026-01-01T00:00:02Z the second line"]
+    answers: list[FakeLog | Exception] = [
+        FakeLog(lines[:1], timestamps=False),
+        api_error(401, "Unauthorized"),
+        FakeLog(lines, timestamps=False),
+    ]
+
+    def read_log(*_: Any, **__: Any) -> FakeLog:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(kubernetes, "read_namespaced_pod_log", read_log)
+    kubernetes.life = lambda _: [*[running()] * 9, reports(SkyResult(action="status", exit_code=0))]
+    run_task(make, kubernetes)
+    logged = max("".join(capsys.readouterr()), caplog.text, key=len)
+    assert len(answers) == 1
+    assert [logged.count(line) for line in ("the first line", "the second line")] == [1, 1]

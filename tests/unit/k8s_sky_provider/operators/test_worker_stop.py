@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from k8s_sky_provider import exceptions
+from k8s_sky_provider import exceptions, pod_end
 from k8s_sky_provider.operators import SkyLaunchOperator, worker_stop
 from k8s_sky_provider.operators.task_states import states_of
 from k8s_sky_provider.pod_logs import POSITION_ANNOTATION, OncePodManager
@@ -141,6 +141,17 @@ class TestEviction:
         ti = run_task(lambda: make_launch(deferrable=deferrable), kubernetes, task_instance("running", try_number=2))
         assert (len(kubernetes.created), ti.xcom["return_value"], resumed[0]) == (1, "demo", position)
 
+    @pytest.mark.parametrize("handler", ["Airflow 3"], indirect=True)
+    def test_a_pod_that_is_done_meanwhile_has_its_result_taken(
+        self, kubernetes: FakeKubernetes, handler: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(worker_stop, "SECONDS_UNTIL_ASKED_AGAIN", 1)
+        operator = make_launch()
+        handler(operator)
+        kubernetes.while_running = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        assert run_task(lambda: operator, kubernetes, task_instance("running")).xcom["return_value"] == "demo"
+        assert kubernetes.left_over == []
+
     def test_before_there_is_a_pod_none_is_made(self, kubernetes: FakeKubernetes) -> None:
         operator = make_launch()
         operator.on_kill()
@@ -184,14 +195,18 @@ class TestKill:
         assert len(askers) == len(kubernetes.deleted) == 1
         # Its handler may have interrupted another request to the supervisor.
         assert askers[0] is not threading.main_thread()
+        assert askers[0].daemon, "a supervisor that does not answer would keep the process"
 
     def test_so_is_one_within_the_second_of_an_eviction(
         self, kubernetes: FakeKubernetes, handler: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        answers = ["running", "failed"]
-        monkeypatch.setattr(
-            TaskInstance, "get_task_states", lambda *_, **__: {TaskInstance().run_id: {"task": answers.pop(0)}}
-        )
+        asked: list[float] = []
+
+        def state(*_: Any, **__: Any) -> dict[str, Any]:
+            asked.append(time.monotonic())
+            return {TaskInstance().run_id: {"task": "running" if asked[-1] - asked[0] < 0.05 else "failed"}}
+
+        monkeypatch.setattr(TaskInstance, "get_task_states", state)
         operator = make_launch()
         handler(operator)
         kubernetes.while_running = lambda: os.kill(os.getpid(), signal.SIGTERM)
@@ -233,6 +248,31 @@ class TestKill:
         with pytest.raises(exceptions.SkyPilotError):
             run_task(lambda: operator, kubernetes, task_instance("failed"))
         assert kubernetes.left_over == []
+
+
+def test_a_task_that_has_ended_is_interrupted_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_stop, "SECONDS_UNTIL_ASKED_AGAIN", 0)
+    stop = worker_stop.WorkerStop(ask=lambda: ["running"], kill=pytest.fail, is_followed=True)
+    stop.begin()
+    assert stop.wait()
+    stop.interrupt()
+
+
+def test_the_pod_of_a_killed_task_is_told_before_airflow_kills_the_worker() -> None:
+    assert worker_stop.SECONDS_TO_ASK + pod_end.SECONDS_TO_LEAVE_A_WORD < 5
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 0), reason="a task of Airflow 2 asks the database")
+@pytest.mark.parametrize(("map_index", "asked_for"), [(-1, None), (0, 0), (3, 3)])
+def test_airflow_is_asked_for_this_one_of_a_mapped_task(map_index: int, asked_for: int | None) -> None:
+    class Asker:
+        """A task instance of Airflow 3."""
+
+        def get_task_states(self, *, map_index: int | None, **_: Any) -> dict[str, dict[str, str]]:
+            assert map_index == asked_for
+            return {"run": {"task": "running"}}
+
+    assert states_of(Asker(), dag_id="dag", run_id="run", task_id="task", map_index=map_index) == ["running"]
 
 
 @pytest.mark.skipif(AIRFLOW >= (3, 0), reason="a task of Airflow 3 asks its supervisor")

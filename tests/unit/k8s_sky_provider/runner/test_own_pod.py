@@ -6,6 +6,7 @@ import datetime as dt
 import http.server
 import ipaddress
 import json
+import socket
 import ssl
 import threading
 import time
@@ -22,6 +23,10 @@ from k8s_sky_provider.runner import own_pod
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+ERROR = {"kind": "Status", "metadata": {}, "status": "Failure"}
+"""What the Kubernetes API answers with when it refuses something."""
 
 
 class Api(http.server.BaseHTTPRequestHandler):
@@ -86,11 +91,11 @@ def test_it_has_its_annotations(api: type[Api], tmp_path: Path) -> None:
 
 
 def test_an_api_that_comes_back_is_asked_again(api: type[Api], tmp_path: Path) -> None:
-    api.answers += [(503, {}), (200, {"metadata": {"annotations": {"a": "b"}}})]
+    api.answers += [(503, ERROR), (200, {"metadata": {"annotations": {"a": "b"}}})]
     assert own_pod.read_metadata(tmp_path) == {"annotations": {"a": "b"}}
 
 
-@pytest.mark.parametrize("answer", [(403, {"reason": "Forbidden"}), (200, [])], ids=["forbidden", "no pod"])
+@pytest.mark.parametrize("answer", [(403, ERROR), (200, [])], ids=["forbidden", "no pod"])
 def test_what_cannot_be_read_is_no_word(
     api: type[Api], tmp_path: Path, answer: tuple[int, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,8 +111,29 @@ def test_a_server_that_the_pods_authority_does_not_vouch_for_is_not_trusted(tmp_
 
 
 def test_outside_of_kubernetes_there_is_no_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: None)
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
     assert own_pod.read_metadata(tmp_path) == {}
+    assert waits == [1, 1], "the rest of the time is for what is to be ended"
+
+
+def test_an_api_that_does_not_answer_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_certificate(tmp_path)
+    (tmp_path / "token").write_text("secret-token")
+    monkeypatch.setattr(own_pod, "SECONDS_TO_ANSWER", 0.1)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for name, value in {
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(silent.getsockname()[1]),
+            "K8S_SKY_POD_NAME": "launch-1",
+            "K8S_SKY_POD_NAMESPACE": "sky",
+        }.items():
+            monkeypatch.setenv(name, value)
+        assert own_pod.read_metadata(tmp_path) == {}
+    assert "TimeoutError" in capsys.readouterr().out
 
 
 class Clock:

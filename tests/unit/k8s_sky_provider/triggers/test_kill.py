@@ -10,6 +10,7 @@ from typing import Any, cast
 from unittest.mock import AsyncMock
 
 import pytest
+from kubernetes_asyncio.client.exceptions import ApiException
 
 from k8s_sky_provider.pod_end import EndingAsyncHook
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
@@ -67,7 +68,14 @@ def test_a_pod_is_deleted_although_the_triggerer_cancels_again(
     assert deleted == ["pod"]
 
 
-def test_a_pod_is_told_that_it_is_killed_before_it_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "is_told_of"),
+    [(None, False), (TimeoutError(), True), (ApiException(status=403), True), (ApiException(status=404), False)],
+    ids=["told", "no answer", "no right", "gone"],
+)
+def test_a_pod_is_told_that_it_is_killed_before_it_is_deleted(
+    error: Exception | None, is_told_of: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     calls: list[tuple[Any, ...]] = []
 
     class Pods:
@@ -75,6 +83,8 @@ def test_a_pod_is_told_that_it_is_killed_before_it_is_deleted(monkeypatch: pytes
 
         async def patch_namespaced_pod(self, name: str, namespace: str, body: object, **_: object) -> None:
             calls.append(("patch", name, namespace, body))
+            if error:
+                raise error
 
         async def delete_namespaced_pod(self, *, name: str, namespace: str, **_: object) -> None:
             calls.append(("delete", name, namespace))
@@ -87,6 +97,7 @@ def test_a_pod_is_told_that_it_is_killed_before_it_is_deleted(monkeypatch: pytes
         ("patch", "pod", "sky", {"metadata": {"annotations": {"k8s-sky/kill": "2"}}}),
         ("delete", "pod", "sky"),
     ]
+    assert ("will take it for an eviction" in caplog.text) is is_told_of
 
 
 def test_the_word_is_of_the_try_that_the_triggerer_runs(
