@@ -77,7 +77,7 @@ def nothing(run: TaskRun) -> None:
     """Leave a run to what is done to Airflow."""
 
 
-WHAT = {
+WHAT: dict[Callable[[TaskRun], None], str] = {
     evict_pod: "the operator's pod is evicted",
     evict_worker: "Airflow's worker is evicted",
     evict_both: "the worker and the operator's pod are evicted",
@@ -323,13 +323,22 @@ def evict_in_silence(runs: Sequence[tuple[TaskRun, Callable[[TaskRun], None]]]) 
         act(run)
 
 
-def test_an_eviction_on_the_last_try_is_a_kill(start: Callable[..., TaskRun], faults: FaultTable) -> None:
-    evicted = [
-        (f"{verb}_one_try{suffix}", act)
+PAIRS = [
+    pytest.param([(evict_pod, ""), (evict_worker, "")], id="synchronous"),
+    pytest.param([(evict_pod, "_deferred")], id="deferred"),
+]
+"""Two long jobs fit on the cluster that they share."""
+
+
+@pytest.mark.parametrize("evicted", PAIRS)
+def test_an_eviction_on_the_last_try_is_a_kill(
+    start: Callable[..., TaskRun], faults: FaultTable, evicted: list[tuple[Callable[[TaskRun], None], str]]
+) -> None:
+    runs = [
+        (start(f"{verb}_one_try{suffix}", seconds=SECONDS_OF_A_LONG_JOB), act)
         for verb in ("launch", "exec")
-        for act, suffix in ((evict_pod, ""), (evict_pod, "_deferred"), (evict_worker, ""))
+        for act, suffix in evicted
     ]
-    runs = [(start(dag, seconds=SECONDS_OF_A_LONG_JOB), act) for dag, act in evicted]
     evict_in_silence(runs)
     wait_for_all([run for run, _ in runs])
     for run, act in runs:
@@ -338,10 +347,12 @@ def test_an_eviction_on_the_last_try_is_a_kill(start: Callable[..., TaskRun], fa
         record_kill(faults, WHAT[act], f"{verb}: while its job runs, no try is left", run)
 
 
-def test_an_eviction_that_is_to_be_a_kill_ends_the_job(start: Callable[..., TaskRun], faults: FaultTable) -> None:
+@pytest.mark.parametrize("evicted", PAIRS)
+def test_an_eviction_that_is_to_be_a_kill_ends_the_job(
+    start: Callable[..., TaskRun], faults: FaultTable, evicted: list[tuple[Callable[[TaskRun], None], str]]
+) -> None:
     """The next try begins the job anew."""
-    evicted = [("exec", evict_pod), ("exec", evict_worker), ("exec_deferred", evict_pod)]
-    runs = [(start(dag, seconds=SECONDS_OF_A_LONG_JOB, on_eviction="kill"), act) for dag, act in evicted]
+    runs = [(start(f"exec{suffix}", seconds=SECONDS_OF_A_LONG_JOB, on_eviction="kill"), act) for act, suffix in evicted]
     evict_in_silence(runs)
     for run, _ in runs:
         wait_until("the job begins anew", functools.partial(lambda run: run.began == 2, run), SECONDS_TO_BEGIN)
@@ -383,25 +394,31 @@ def evict_pod_and_mark_failed_later(run: TaskRun) -> None:
     mark_failed(run)
 
 
-def test_a_kill_during_an_eviction_is_a_kill(start: Callable[..., TaskRun], faults: FaultTable) -> None:
-    ways = {
-        evict_pod_and_mark_failed: f"{WHAT[evict_pod]}, and its task is marked failed within the second",
-        evict_worker_and_mark_failed: f"{WHAT[evict_worker]}, and its task is marked failed within the second",
-        mark_failed_and_evict_worker: f"the task is marked failed, and {WHAT[evict_worker]} within the second",
-        evict_pod_and_mark_failed_later: f"{WHAT[evict_pod]}, and its task is marked failed {SECONDS_LATER} s later",
-    }
-    acts = [
-        ("exec", evict_pod_and_mark_failed),
-        ("exec_deferred", evict_pod_and_mark_failed),
-        ("exec", evict_worker_and_mark_failed),
-        ("exec", mark_failed_and_evict_worker),
-        ("exec", evict_pod_and_mark_failed_later),
-    ]
+WAYS: dict[Callable[[TaskRun], None], str] = {
+    evict_pod_and_mark_failed: f"{WHAT[evict_pod]}, and its task is marked failed within the second",
+    evict_worker_and_mark_failed: f"{WHAT[evict_worker]}, and its task is marked failed within the second",
+    mark_failed_and_evict_worker: f"the task is marked failed, and {WHAT[evict_worker]} within the second",
+    evict_pod_and_mark_failed_later: f"{WHAT[evict_pod]}, and its task is marked failed {SECONDS_LATER} s later",
+}
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        [("exec", evict_pod_and_mark_failed), ("exec_deferred", evict_pod_and_mark_failed)],
+        [("exec", evict_worker_and_mark_failed), ("exec", mark_failed_and_evict_worker)],
+        [("exec", evict_pod_and_mark_failed_later)],
+    ],
+    ids=["pod", "worker", "later"],
+)
+def test_a_kill_during_an_eviction_is_a_kill(
+    start: Callable[..., TaskRun], faults: FaultTable, acts: list[tuple[str, Callable[[TaskRun], None]]]
+) -> None:
     runs = [(start(dag, seconds=SECONDS_OF_A_LONG_JOB), act) for dag, act in acts]
-    do_at(runs, job_is_followed, SECONDS_TO_BEGIN)
+    evict_in_silence(runs)
     wait_for_all([run for run, _ in runs], SECONDS_TO_STOP)
     for run, act in runs:
-        record_kill(faults, ways[act], "exec: while its job runs", run)
+        record_kill(faults, WAYS[act], "exec: while its job runs", run)
 
 
 def test_a_kill_right_after_an_eviction_is_a_kill(start: Callable[..., TaskRun], faults: FaultTable) -> None:

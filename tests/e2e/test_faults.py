@@ -32,7 +32,7 @@ SECONDS_OF_A_JOB_THAT_IS_LEFT = 150
 """More than the timeouts of the DAGs leave it."""
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, eq=False)
 class TaskRun:
     """One run of a DAG whose only task is called ``task``."""
 
