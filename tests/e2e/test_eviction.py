@@ -160,6 +160,8 @@ def record(faults: FaultTable, what: str, when: str, run: TaskRun, *, tries: int
 
 def record_kill(faults: FaultTable, what: str, when: str, run: TaskRun, *, began: int = 1) -> None:
     """Count what came of a run whose job was to begin so often and to be ended."""
+    # SkyPilot ends the processes of a job that is cancelled some seconds later.
+    wait_until("the job's processes are gone", lambda: not run.processes_left(), SECONDS_TO_STOP)
     faults.record(
         what,
         f"{when}, {run.mode}",
@@ -271,12 +273,11 @@ def test_two_evictions_in_a_row(start: Callable[..., TaskRun], faults: FaultTabl
 
 
 def on_its_second_try(run: TaskRun) -> bool:
-    return run.tries == 2 and bool(run.worker_pods) and job_is_followed(run) and not is_ending(run)
-
-
-def is_ending(run: TaskRun) -> bool:
+    """Tell whether the second try follows the pod that runs."""
     pods = run.kubectl.get("pods", "-l", f"kubernetes_pod_operator=True,run_id={run.run_id}")["items"]
-    return any("deletionTimestamp" in pod["metadata"] for pod in pods)
+    followed_by = {pod["metadata"]["annotations"]["k8s-sky/try"] for pod in pods}
+    is_ending = any("deletionTimestamp" in pod["metadata"] for pod in pods)
+    return followed_by == {"2"} and not is_ending and job_is_followed(run)
 
 
 def again(act: Callable[[TaskRun], None], run: TaskRun) -> None:
