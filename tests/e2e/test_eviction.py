@@ -24,6 +24,7 @@ from test_faults import (
     do_at,
     job_began,
     mark_failed,
+    nothing,
     provisioned,
     provisioning,
     taking_down,
@@ -71,10 +72,6 @@ def evict_worker(run: TaskRun) -> None:
 
 def evict_both(run: TaskRun) -> None:
     evict(run.kubectl, [*run.worker_pods, *run.operator_pods])
-
-
-def nothing(run: TaskRun) -> None:
-    """Leave a run to what is done to Airflow."""
 
 
 WHAT: dict[Callable[[TaskRun], None], str] = {
@@ -265,8 +262,7 @@ def test_an_evicted_airflow_goes_on(start: Callable[..., TaskRun], faults: Fault
 def test_two_evictions_in_a_row(start: Callable[..., TaskRun], faults: FaultTable) -> None:
     runs = [(start("exec", seconds=200), act) for act in (evict_pod, evict_worker)]
     do_at(runs, job_is_followed, SECONDS_TO_BEGIN)
-    second = [(run, functools.partial(again, act)) for run, act in runs]
-    do_at(second, on_its_second_try, SECONDS_TO_BEGIN)
+    do_at(runs, on_its_second_try, SECONDS_TO_BEGIN)
     wait_for_all([run for run, _ in runs])
     for run, act in runs:
         record(faults, f"{WHAT[act]}, and again", "exec: while its job runs", run, tries=3)
@@ -278,10 +274,6 @@ def on_its_second_try(run: TaskRun) -> bool:
     followed_by = {pod["metadata"]["annotations"]["k8s-sky/try"] for pod in pods}
     is_ending = any("deletionTimestamp" in pod["metadata"] for pod in pods)
     return followed_by == {"2"} and not is_ending and job_is_followed(run)
-
-
-def again(act: Callable[[TaskRun], None], run: TaskRun) -> None:
-    act(run)
 
 
 @contextlib.contextmanager
