@@ -33,6 +33,12 @@ class Nodes:
         """Let pods go to every node."""
         self._kubectl("uncordon", *self.names)
 
+    def drain(self, name: str) -> None:
+        """Drain a node, as before its upgrade; it stays cordoned."""
+        self._kubectl("uncordon", *self.others(name))
+        options = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=300s")
+        self._kubectl("drain", name, *options)
+
     def others(self, name: str) -> list[str]:
         return [other for other in self.names if other != name]
 

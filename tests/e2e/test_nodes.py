@@ -27,6 +27,12 @@ SECONDS_TO_EVICTION = 480
 SECONDS_TO_END = 1200
 CONNECTION = "e2e_nodes"
 LOST = {"runner": "the operator's pod", "worker": "Airflow's worker", "head": "the cluster"}
+DRAINED = {
+    "runner": "the operator's pod",
+    "worker": "Airflow's worker",
+    "both": "the worker and the operator's pod",
+    "triggerer": "Airflow with its triggerer",
+}
 
 
 @pytest.fixture
@@ -104,16 +110,17 @@ class Run:
     def state(self) -> str:
         return self.airflow.run_state(self.dag_id, self.run_id)
 
+    @property
+    def tries(self) -> int:
+        return int(self.airflow.task(self.dag_id, self.run_id, "task")["try_number"])
+
 
 @pytest.fixture
 def safe_node(airflow: LocalAirflow, kubectl: Kubectl, ledger: Ledger, nodes: Nodes) -> Iterator[str]:
     """The node of Airflow, its database, the ledger and SkyPilot's database: whoever counts must not be lost."""
     safe = node_of(kubectl, f"{AIRFLOW_POSTGRES}-0")
     assert safe is not None
-    nodes.only(safe)
-    kubectl("rollout", "restart", f"deployment/{AIRFLOW_NAME}")
-    kubectl("rollout", "status", f"deployment/{AIRFLOW_NAME}", "--timeout=300s")
-    airflow.wait_until_ready()
+    move_airflow(airflow, nodes, safe)
     ledger.start()
     with postgres(kubectl) as secret, volume(kubectl, "e2e-nodes", "ReadWriteMany") as claim:
         extra = {"state_mode": "database", "database_secret": secret, "volume_claim": claim, "deployment": "e2e-nodes"}
@@ -122,6 +129,13 @@ def safe_node(airflow: LocalAirflow, kubectl: Kubectl, ledger: Ledger, nodes: No
         airflow.request("POST", "/connections", connection)
         yield safe
         delete_connection(airflow)
+
+
+def move_airflow(airflow: LocalAirflow, nodes: Nodes, node: str) -> None:
+    nodes.only(node)
+    airflow.kubectl("rollout", "restart", f"deployment/{AIRFLOW_NAME}")
+    airflow.kubectl("rollout", "status", f"deployment/{AIRFLOW_NAME}", "--timeout=300s")
+    airflow.wait_until_ready()
 
 
 def delete_connection(airflow: LocalAirflow) -> None:
@@ -174,3 +188,38 @@ def test_a_node_that_loses_its_power(
 def is_given_up(kubectl: Kubectl, pod: str) -> bool:
     found = kubectl("get", "pod", pod, "--ignore-not-found", "-o", "json")
     return not found or "deletionTimestamp" in json.loads(found)["metadata"]
+
+
+@pytest.mark.slow
+def test_a_node_that_is_drained(
+    airflow: LocalAirflow,
+    kubectl: Kubectl,
+    clusters: Kubectl,
+    ledger: Ledger,
+    nodes: Nodes,
+    faults: FaultTable,
+    safe_node: str,
+) -> None:
+    (drained,) = nodes.others(safe_node)
+    runs = {what: Run(airflow, kubectl, clusters, ledger, f"e2e_node_drained_under_{what}") for what in DRAINED}
+    runs["worker"].begin(nodes, worker=drained, runner=safe_node, head=safe_node, seconds=300)
+    runs["runner"].begin(nodes, worker=safe_node, runner=drained, head=safe_node, seconds=220)
+    runs["both"].begin(nodes, worker=drained, runner=drained, head=safe_node, seconds=140)
+    nodes.drain(drained)
+    move_airflow(airflow, nodes, drained)
+    runs["triggerer"].begin(nodes, worker=safe_node, runner=safe_node, head=safe_node, seconds=140)
+    nodes.drain(drained)
+    airflow.wait_until_ready()
+    wait_until("all runs over", lambda: all(run.state in FINISHED for run in runs.values()), SECONDS_TO_END)
+    for what, run in runs.items():
+        assert run.tries == (1 if what == "triggerer" else 2), what
+        faults.record(
+            "a node is drained",
+            f"with {DRAINED[what]} on it, while the job runs, {'deferred' if what == 'triggerer' else 'synchronous'}",
+            times=1,
+            lost=int(run.count("ended") == 0) + int(run.state != "success"),
+            doubled=run.count("began") - 1,
+            leaked=len(run.runners),
+            falsely_green=int(run.count("ended") == 0),
+        )
+    wait_until("no cluster is left", lambda: pods_of_clusters(clusters) == [], SECONDS_TO_BEGIN)

@@ -65,11 +65,16 @@ with dag("e2e_two_machines"):
         },
     )
 
-for lost in ("runner", "worker", "head"):
-    with dag(f"e2e_node_lost_under_{lost}"):
-        SkyLaunchOperator(
-            task_id="task",
-            skypilot_conn_id="e2e_nodes",
-            sky_task_yaml={"resources": RESOURCES, "run": JOB},
-            retries=3,
-        )
+for way, under in (
+    ("lost", ("runner", "worker", "head")),
+    ("drained", ("runner", "worker", "both", "triggerer")),
+):
+    for what in under:
+        with dag(f"e2e_node_{way}_under_{what}"):
+            SkyLaunchOperator(
+                task_id="task",
+                skypilot_conn_id="e2e_nodes",
+                sky_task_yaml={"resources": RESOURCES, "run": JOB},
+                retries=3,
+                deferrable=what == "triggerer",
+            )
