@@ -212,8 +212,8 @@ class SkyTaskOperator(SkyBaseOperator):
             return
         _warned_of.add(task)
         warnings.warn(
-            f"{self.task_id}: retries=0, so when a node is drained nobody goes on with its work and on_cancel ends it; "
-            "set retries, or on_eviction='kill' if that is meant",
+            f"{self.dag_id}.{self.task_id}: retries=0, so when a node is drained nobody goes on with its work and "
+            "on_cancel ends it; set retries, or on_eviction='kill' if that is meant",
             SkyRetriesWarning,
             stacklevel=2,
         )

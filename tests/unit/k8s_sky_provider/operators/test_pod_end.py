@@ -139,7 +139,7 @@ class TestWarning:
 
     def test_a_task_without_retries_is_told_once(self) -> None:
         with pytest.warns(
-            exceptions.SkyRetriesWarning, match="task: retries=0, .* set retries, or on_eviction='kill'"
+            exceptions.SkyRetriesWarning, match=r"\.task: retries=0, .* set retries, or on_eviction='kill'"
         ) as told:
             [make_launch() for _ in range(2)]
         assert len(told) == 1
