@@ -290,7 +290,6 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._try_number = self._ti.try_number
         self._read_pod_arguments()
         if self._worker_stop:
-            self._worker_stop.wait()
             raise SkyCancelledError("The task was told to stop before it began")
 
     @contextlib.contextmanager

@@ -77,10 +77,7 @@ def run_action(arguments: list[str], *, home: Path, make_engine: Callable[[], En
     console = Console(state.secret_values())
     with console:
         result = _run(request, home, make_engine, console)
-    try:
-        result = _mask(result, console)
-    except RecursionError:
-        result = _mask(dataclasses.replace(result, return_value=None), console)
+    result = _mask(result, console)
     if result.fits():
         return result
     name = re.sub(r"[^-_.a-zA-Z0-9]", "_", "-".join(map(str, (*request.owner.task_instance, request.owner.try_number))))

@@ -129,8 +129,34 @@ def test_a_worker_logs_each_line_once(
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     log = FakeLog(*breaks)
-    OncePodManager(kube_client=log).fetch_container_logs(POD, "base", follow=True)
+    status = OncePodManager(kube_client=log).fetch_container_logs(POD, "base", follow=True)
     assert logged(capsys) == TEXTS
+    assert (status.running, status.last_log_time) == (False, dt.datetime(2026, 1, 1, 0, 0, 2, 250_000, tzinfo=dt.UTC))
+    assert [asked["follow"] for asked in log.asked] == [*[True] * (len(breaks) + 1), False]
+
+
+def test_a_log_that_is_not_followed_may_be_of_a_container_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeLog, "stream", lambda _, **__: iter(()))
+    log = FakeLog()
+    status = OncePodManager(kube_client=log).fetch_container_logs(POD, "base")
+    assert (status.running, status.last_log_time, len(log.asked)) == (True, None, 1)
+
+
+def test_a_log_that_is_silent_is_read_on_at_once_and_without_a_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SilentLog(FakeLog):
+        def stream(self, **_: Any) -> Iterator[bytes]:
+            try:
+                yield from super().stream()
+            except ProtocolError:
+                raise ReadTimeoutError(HTTPConnectionPool("api"), "/log", "Read timed out.") from None
+
+    monkeypatch.setattr("time.sleep", pytest.fail)
+    OncePodManager(kube_client=SilentLog(2, 4)).fetch_container_logs(POD, "base", follow=True)
+    printed = capsys.readouterr().out
+    assert "timed out" not in printed
+    assert re.findall(r"\[base\] (\w+)", printed) == TEXTS
 
 
 def test_lines_that_came_with_the_end_of_the_container_are_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,6 +253,30 @@ def test_a_triggerer_logs_each_line_once(answers: list[tuple[int, str]], capsys:
     assert logged(capsys) == TEXTS
     assert api.asked[0]["follow"] == "True"
     assert "sinceSeconds" not in api.asked[0]
+
+
+@pytest.mark.parametrize("then", ["ends", "is refused"])
+def test_a_triggerer_does_not_ask_for_nothing_new_without_a_pause(monkeypatch: pytest.MonkeyPatch, then: str) -> None:
+    monkeypatch.setattr(pod_logs, "SECONDS_BETWEEN_READS", 0.3)
+    api = FakeApi((1, "ends"), *[(1, then)] * 3, lines=1)
+    # Its end would cut a pause short.
+    is_over = asyncio.Event()
+    asked_at: list[float] = []
+    answer = api.log
+
+    async def log(request: web.Request) -> web.StreamResponse:
+        asked_at.append(time.monotonic())
+        if len(asked_at) == 4:
+            is_over.set()
+        return await answer(request)
+
+    async def follow_until_over() -> None:
+        api.log = log  # type: ignore[method-assign]  # the rest of the API stays
+        async with api.serve() as hook:
+            await asyncio.wait_for(OnceAsyncPodManager(async_hook=hook).follow(POD, "base", is_over), 60)
+
+    asyncio.run(follow_until_over())
+    assert asked_at[3] - asked_at[1] > 0.5
 
 
 @pytest.mark.usefixtures("soon")
@@ -431,8 +481,10 @@ def test_a_line_is_logged_while_nothing_follows_it(
 def test_a_worker_says_once_that_the_log_cannot_be_read_and_reads_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
     OncePodManager(kube_client=FakeLog(1, 2, 3, 4)).fetch_container_logs(POD, "base", follow=True)
+    assert waits == [pod_logs.SECONDS_BETWEEN_READS] * 4
     printed = capsys.readouterr().out
     assert printed.count("The log of pod pod cannot be read, trying again: the connection broke") == 1
     assert "Traceback" not in printed

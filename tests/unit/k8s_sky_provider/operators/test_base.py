@@ -585,6 +585,21 @@ class TestFailure:
         with pytest.raises(exceptions.SkyDeploymentError, match=f"Image '{IMAGE}' has no runner"):
             run(kubernetes, TaskInstance())
 
+    def test_one_whose_log_cannot_be_read_is_retried(
+        self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = kubernetes.read_namespaced_pod_log
+
+        def refuse_the_end(*arguments: Any, **options: Any) -> Any:
+            if "tail_lines" in options:
+                raise api_error(404, "the container is gone")
+            return read(*arguments, **options)
+
+        monkeypatch.setattr(kubernetes, "read_namespaced_pod_log", refuse_the_end)
+        kubernetes.life = lambda _: [running(), ended(1)]
+        with pytest.raises(exceptions.SkyPodFailedError, match="exit code 1 and no result"):
+            run_task(make_launch, kubernetes)
+
     @pytest.mark.parametrize("deferrable", [False, True])
     @pytest.mark.parametrize(
         ("status", "expected", "message"),

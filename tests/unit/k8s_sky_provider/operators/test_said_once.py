@@ -120,6 +120,20 @@ def test_a_warning_that_came_while_the_pod_was_to_start_does_not_come_again(
     assert log().count("no such tag") == 1
 
 
+@deferred_or_not
+def test_events_that_cannot_be_read_hide_no_error(
+    deferrable: bool, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise api_error(403, 'cannot list resource "events"')
+
+    operator = make(deferrable=deferrable)
+    monkeypatch.setattr(operator.pod_manager, "read_pod_events", refuse)
+    kubernetes.life = lambda _: [running(), ended(137)]
+    with pytest.raises(SkyPodFailedError, match="exit code 137"):
+        run_task(lambda: operator, kubernetes)
+
+
 def test_a_pod_that_cannot_start_is_no_unexpected_error_of_the_trigger(
     monkeypatch: pytest.MonkeyPatch, log: Callable[[], str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from k8s_sky_provider import exceptions, pod_end
 from k8s_sky_provider.operators import SkyLaunchOperator, worker_stop
@@ -17,7 +19,7 @@ from k8s_sky_provider.pod_logs import POSITION_ANNOTATION, OncePodManager
 from k8s_sky_provider.protocol import KILL_ANNOTATION, SkyResult
 from unit.k8s_sky_provider.airflow_version import AIRFLOW
 from unit.k8s_sky_provider.fake_kubernetes import reports, running
-from unit.k8s_sky_provider.operators.running import TaskInstance, make_dag, run_task
+from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +85,7 @@ class TestEviction:
         kubernetes.life = lambda _: [running()]
         kubernetes.while_running = be_told_to_stop
         began = time.monotonic()
-        with pytest.raises(exceptions.SkyEvictedError, match="the next try goes on"):
+        with pytest.raises(exceptions.SkyEvictedError, match=r"pod \S+ runs on, and the next try goes on"):
             run_task(lambda: operator, kubernetes, task_instance(state))
         assert time.monotonic() - began < 10
         assert kubernetes.deleted == []
@@ -151,6 +153,21 @@ class TestEviction:
         kubernetes.while_running = lambda: os.kill(os.getpid(), signal.SIGTERM)
         assert run_task(lambda: operator, kubernetes, task_instance("running")).xcom["return_value"] == "demo"
         assert kubernetes.left_over == []
+
+    def test_so_does_one_that_waits_for_an_earlier_pod(
+        self, kubernetes: FakeKubernetes, handler: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kubernetes.life = lambda _: [running()]
+        lost = make_launch()
+        context = context_of(lost, task_instance("running"))
+        lost.get_or_create_pod(lost.build_pod_request_obj(context), context)
+        kubernetes.pod.metadata.deletion_timestamp = dt.datetime.now(tz=dt.UTC) + dt.timedelta(minutes=5)
+        operator = make_launch()
+        handler(operator)
+        monkeypatch.setattr(time, "sleep", lambda _: be_told_to_stop())
+        with pytest.raises(exceptions.SkyEvictedError, match="nobody has ended the task: the next try goes on"):
+            run_task(lambda: operator, kubernetes, task_instance("running", try_number=2))
+        assert len(kubernetes.created) == 1
 
     def test_before_there_is_a_pod_none_is_made(self, kubernetes: FakeKubernetes) -> None:
         operator = make_launch()
@@ -232,6 +249,43 @@ class TestKill:
             run_task(lambda: operator, kubernetes, task_instance("running"))
         assert [deletion.word for deletion in kubernetes.deleted] == ["1"]
 
+    @pytest.mark.parametrize("map_index", [0, 3])
+    def test_the_others_of_a_mapped_task_may_run_on(
+        self, map_index: int, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def get_task_states(ti: TaskInstance, *, map_index: int | None, **_: Any) -> dict[str, dict[str, str]]:
+            states = {f"task_{index}": "failed" if index == ti.map_index else "running" for index in range(5)}
+            if map_index is not None:
+                states = {f"task_{map_index}": states[f"task_{map_index}"]}
+            return {ti.run_id: states}
+
+        monkeypatch.setattr(TaskInstance, "get_task_states", get_task_states)
+        operator = make_launch()
+        kubernetes.while_running = operator.on_kill
+        with pytest.raises(exceptions.SkyCancelledError):
+            run_task(lambda: operator, kubernetes, task_instance("running", map_index=map_index))
+        assert [deletion.word for deletion in kubernetes.deleted] == ["1"]
+
+    def test_a_task_that_is_killed_while_it_defers_has_ended_its_pod_when_it_ends(
+        self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operator = make_launch(deferrable=True)
+        defer, delete = operator.invoke_defer_method, kubernetes.delete_namespaced_pod
+
+        def be_killed_and_defer(*arguments: Any, **options: Any) -> None:
+            operator.on_kill()
+            defer(*arguments, **options)
+
+        def delete_slowly(*arguments: Any, **options: Any) -> None:
+            threading.Event().wait(0.5)
+            delete(*arguments, **options)
+
+        monkeypatch.setattr(operator, "invoke_defer_method", be_killed_and_defer)
+        monkeypatch.setattr(kubernetes, "delete_namespaced_pod", delete_slowly)
+        with pytest.raises(TaskDeferred):
+            operator.execute(context_of(operator, task_instance("failed")))
+        assert kubernetes.left_over == []
+
     def test_a_pod_that_is_made_meanwhile_is_deleted(
         self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -260,19 +314,6 @@ def test_a_task_that_has_ended_is_interrupted_no_more(monkeypatch: pytest.Monkey
 
 def test_the_pod_of_a_killed_task_is_told_before_airflow_kills_the_worker() -> None:
     assert worker_stop.SECONDS_TO_ASK + pod_end.SECONDS_TO_LEAVE_A_WORD < 5
-
-
-@pytest.mark.skipif(AIRFLOW < (3, 0), reason="a task of Airflow 2 asks the database")
-@pytest.mark.parametrize(("map_index", "asked_for"), [(-1, None), (0, 0), (3, 3)])
-def test_airflow_is_asked_for_this_one_of_a_mapped_task(map_index: int, asked_for: int | None) -> None:
-    class Asker:
-        """A task instance of Airflow 3."""
-
-        def get_task_states(self, *, map_index: int | None, **_: Any) -> dict[str, dict[str, str]]:
-            assert map_index == asked_for
-            return {"run": {"task": "running"}}
-
-    assert states_of(Asker(), dag_id="dag", run_id="run", task_id="task", map_index=map_index) == ["running"]
 
 
 @pytest.mark.skipif(AIRFLOW >= (3, 0), reason="a task of Airflow 3 asks its supervisor")

@@ -28,6 +28,7 @@ from k8s_sky_provider.protocol import (
     SkyResult,
 )
 from k8s_sky_provider.runner.__main__ import run_action
+from k8s_sky_provider.runner.console import Console
 from k8s_sky_provider.runner.failure import ActionFailedError
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
@@ -446,6 +447,14 @@ class TestAction:
         result = run(tmp_path, ask("exec", EXEC, on_cancel=OnCancel.CANCEL), engine)
         assert result.exit_code == ExitCode.CANCELLED
         assert result.reason == "Cancelled, but it could not be undone: cancel_jobs failed"
+
+    def test_what_undoes_its_work_prints_without_a_pace(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("k8s_sky_provider.runner.own_pod.read_metadata", lambda: {"annotations": KILLED})
+        engine = FakeEngine("demo")
+        engine.told_to_stop_in = "follow_job"
+        monkeypatch.setattr(Console, "hurry", lambda _: engine.calls.append("hurry"))
+        run(tmp_path, ask("exec", EXEC, on_cancel=OnCancel.CANCEL), engine)
+        assert engine.calls[engine.calls.index("hurry") + 1].startswith("cancel_jobs")
 
     def test_a_success_has_no_log_in_its_result(self, tmp_path: Path) -> None:
         assert run(tmp_path, STATUS).log_tail == []

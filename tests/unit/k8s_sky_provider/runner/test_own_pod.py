@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from k8s_sky_provider.protocol import Owner, SkyRequest
+from k8s_sky_provider.protocol import OnEviction, Owner, SkyRequest
 from k8s_sky_provider.runner import own_pod
 
 if TYPE_CHECKING:
@@ -154,6 +154,25 @@ FOLLOWED = {"k8s-sky/try": "1", "k8s-sky/tries-left": "1"}
 KILLED = {**FOLLOWED, "k8s-sky/kill": "1"}
 
 
+OWNER = Owner(deployment="d", dag_id="dag", run_id="run", task_id="task")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "on_eviction"),
+    [({**FOLLOWED, "k8s-sky/tries-left": "0"}, OnEviction.FOLLOW), (FOLLOWED, OnEviction.KILL)],
+    ids=["the last try", "on_eviction"],
+)
+def test_with_nobody_to_go_on_it_is_killed_at_once(
+    annotations: dict[str, str], on_eviction: OnEviction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        own_pod, "read_metadata", lambda: {"annotations": annotations, "deletionGracePeriodSeconds": 300}
+    )
+    monkeypatch.setattr(time, "sleep", pytest.fail)
+    request = SkyRequest(action="launch", arguments={}, owner=OWNER, on_eviction=on_eviction)
+    assert own_pod.why_told_to_stop(request) is own_pod.Reason.KILLED
+
+
 @pytest.mark.parametrize(
     ("grace", "word_after", "expected", "seconds"),
     [
@@ -174,6 +193,5 @@ def test_a_word_may_come_after_the_signal(
     monkeypatch.setattr(own_pod, "read_metadata", clock.metadata)
     monkeypatch.setattr(time, "sleep", clock.sleep)
     monkeypatch.setattr(time, "monotonic", lambda: clock.seconds)
-    owner = Owner(deployment="d", dag_id="dag", run_id="run", task_id="task")
-    assert own_pod.why_told_to_stop(SkyRequest(action="launch", arguments={}, owner=owner)) is expected
+    assert own_pod.why_told_to_stop(SkyRequest(action="launch", arguments={}, owner=OWNER)) is expected
     assert clock.seconds == seconds
