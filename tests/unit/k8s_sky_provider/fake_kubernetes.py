@@ -295,11 +295,11 @@ class FakeKubernetes:
 
 
 class FakeLog:
-    """The HTTP response with a container's log."""
+    """The HTTP response with a container's log: each line has the same timestamp whenever it is read."""
 
     def __init__(self, lines: list[str], *, timestamps: bool) -> None:
-        stamp = f"{_now().isoformat()} " if timestamps else ""
-        self._lines = [f"{stamp}{line}\n".encode() for line in lines]
+        stamps = [f"2026-01-01T00:00:00.{number:06d}Z " if timestamps else "" for number in range(len(lines))]
+        self._lines = [f"{stamp}{line}\n".encode() for stamp, line in zip(stamps, lines, strict=True)]
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._lines)
