@@ -127,7 +127,9 @@ class LocalAirflow:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"Airflow did not answer for {timeout:.0f} s: {error}") from error
                 time.sleep(1)
-                if self._forward is None or self._forward.poll() is not None:
+                # A port-forward to a pod that is gone may stay open; one that is about to start refuses.
+                is_starting = isinstance(getattr(error, "reason", None), ConnectionRefusedError)
+                if not is_starting or self._forward is None or self._forward.poll() is not None:
                     self._start_forward()
             else:
                 return

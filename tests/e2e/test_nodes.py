@@ -26,13 +26,14 @@ SECONDS_TO_EVICTION = 480
 """Kubernetes waits 50 s for a node that is silent, and 300 s more before it gives its pods up."""
 SECONDS_TO_END = 1200
 CONNECTION = "e2e_nodes"
-LOST = {"runner": "the operator's pod", "worker": "Airflow's worker", "head": "the cluster"}
+AIRFLOW_PODS = "app.kubernetes.io/component=airflow"
 DRAINED = {
     "runner": "the operator's pod",
     "worker": "Airflow's worker",
     "both": "the worker and the operator's pod",
     "triggerer": "Airflow with its triggerer",
 }
+LOST = {**DRAINED, "head": "the cluster"}
 
 
 @pytest.fixture
@@ -111,8 +112,8 @@ class Run:
         return self.airflow.run_state(self.dag_id, self.run_id)
 
     @property
-    def tries(self) -> int:
-        return int(self.airflow.task(self.dag_id, self.run_id, "task")["try_number"])
+    def has_lost_a_try(self) -> bool:
+        return int(self.airflow.task(self.dag_id, self.run_id, "task")["try_number"]) > 1
 
 
 @pytest.fixture
@@ -155,34 +156,73 @@ def test_a_node_that_loses_its_power(
 ) -> None:
     """One node is lost under the runner of a task, the worker of another, and the cluster of a third."""
     (lost_node,) = nodes.others(safe_node)
-    runs = {lost: Run(airflow, kubectl, clusters, ledger, f"e2e_node_lost_under_{lost}") for lost in LOST}
-    runs["runner"].begin(nodes, worker=safe_node, runner=lost_node, head=safe_node, seconds=240)
-    runs["worker"].begin(nodes, worker=lost_node, runner=safe_node, head=safe_node, seconds=180)
+    under = ("runner", "worker", "both", "head")
+    runs = {lost: Run(airflow, kubectl, clusters, ledger, f"e2e_node_lost_under_{lost}") for lost in under}
+    runs["runner"].begin(nodes, worker=safe_node, runner=lost_node, head=safe_node, seconds=720)
+    runs["worker"].begin(nodes, worker=lost_node, runner=safe_node, head=safe_node, seconds=600)
+    runs["both"].begin(nodes, worker=lost_node, runner=lost_node, head=safe_node, seconds=480)
     runs["head"].begin(nodes, worker=safe_node, runner=safe_node, head=lost_node, seconds=60)
+    assert not any(run.count("ended") for run in runs.values())
     with power_cut(lost_node):
         wait_until("Kubernetes to miss the node", lambda: not nodes.is_ready(lost_node), SECONDS_TO_EVICTION)
         wait_until(
-            "Kubernetes to give the runner up",
-            lambda: all(is_given_up(kubectl, pod) for pod in runs["runner"].runners),
+            "Kubernetes to give the runners up",
+            lambda: all(is_given_up(kubectl, pod) for lost in ("runner", "both") for pod in runs[lost].runners),
             SECONDS_TO_EVICTION,
         )
     wait_until("all runs over", lambda: all(run.state in FINISHED for run in runs.values()), SECONDS_TO_END)
     for lost, run in runs.items():
-        assert run.state == "success", lost
-        begins, ends = run.count("began"), run.count("ended")
-        # A job that is lost with its machine begins again.
-        wanted = 2 if lost == "head" else 1
-        assert begins >= wanted, lost
-        faults.record(
-            "a node loses its power",
-            f"with {LOST[lost]} on it, while the job runs, synchronous",
-            times=1,
-            lost=1 - min(ends, 1),
-            doubled=begins - wanted + max(ends - 1, 0),
-            leaked=len(run.runners),
-            falsely_green=int(ends == 0),
-        )
+        record_power_cut(faults, run, lost)
     wait_until("no cluster is left", lambda: pods_of_clusters(clusters) == [], SECONDS_TO_BEGIN)
+
+
+@pytest.mark.slow
+def test_a_node_that_loses_its_power_under_airflow(
+    airflow: LocalAirflow,
+    kubectl: Kubectl,
+    clusters: Kubectl,
+    ledger: Ledger,
+    nodes: Nodes,
+    faults: FaultTable,
+    safe_node: str,
+) -> None:
+    """The scheduler, the API server and the triggerer of a deferred task are lost; their database is not."""
+    (lost_node,) = nodes.others(safe_node)
+    move_airflow(airflow, nodes, lost_node)
+    run = Run(airflow, kubectl, clusters, ledger, "e2e_node_lost_under_triggerer")
+    run.begin(nodes, worker=safe_node, runner=safe_node, head=safe_node, seconds=600)
+    with power_cut(lost_node):
+        wait_until(
+            "another pod of Airflow",
+            lambda: any(node_of(kubectl, pod) == safe_node for pod in names_of_pods(kubectl, AIRFLOW_PODS)),
+            SECONDS_TO_EVICTION,
+        )
+        airflow.wait_until_ready()
+        wait_until("the run over", lambda: run.state in FINISHED, SECONDS_TO_END)
+    record_power_cut(faults, run, "triggerer")
+    wait_until("no cluster is left", lambda: pods_of_clusters(clusters) == [], SECONDS_TO_BEGIN)
+
+
+def record_power_cut(faults: FaultTable, run: Run, lost: str) -> None:
+    assert run.state == "success", lost
+    assert run.has_lost_a_try != (lost == "triggerer"), lost
+    begins, ends = run.count("began"), run.count("ended")
+    # A job that is lost with its machine begins again.
+    wanted = 2 if lost == "head" else 1
+    assert begins >= wanted, lost
+    faults.record(
+        "a node loses its power",
+        f"with {LOST[lost]} on it, while the job runs, {deferred(lost)}",
+        times=1,
+        lost=1 - min(ends, 1),
+        doubled=begins - wanted + max(ends - 1, 0),
+        leaked=len(run.runners),
+        falsely_green=int(ends == 0),
+    )
+
+
+def deferred(under: str) -> str:
+    return "deferred" if under == "triggerer" else "synchronous"
 
 
 def is_given_up(kubectl: Kubectl, pod: str) -> bool:
@@ -202,9 +242,10 @@ def test_a_node_that_is_drained(
 ) -> None:
     (drained,) = nodes.others(safe_node)
     runs = {what: Run(airflow, kubectl, clusters, ledger, f"e2e_node_drained_under_{what}") for what in DRAINED}
-    runs["worker"].begin(nodes, worker=drained, runner=safe_node, head=safe_node, seconds=300)
-    runs["runner"].begin(nodes, worker=safe_node, runner=drained, head=safe_node, seconds=220)
-    runs["both"].begin(nodes, worker=drained, runner=drained, head=safe_node, seconds=140)
+    runs["worker"].begin(nodes, worker=drained, runner=safe_node, head=safe_node, seconds=420)
+    runs["runner"].begin(nodes, worker=safe_node, runner=drained, head=safe_node, seconds=320)
+    runs["both"].begin(nodes, worker=drained, runner=drained, head=safe_node, seconds=200)
+    assert not any(run.count("ended") for run in runs.values())
     nodes.drain(drained)
     move_airflow(airflow, nodes, drained)
     runs["triggerer"].begin(nodes, worker=safe_node, runner=safe_node, head=safe_node, seconds=140)
@@ -212,10 +253,10 @@ def test_a_node_that_is_drained(
     airflow.wait_until_ready()
     wait_until("all runs over", lambda: all(run.state in FINISHED for run in runs.values()), SECONDS_TO_END)
     for what, run in runs.items():
-        assert run.tries == (1 if what == "triggerer" else 2), what
+        assert run.has_lost_a_try != (what == "triggerer"), what
         faults.record(
             "a node is drained",
-            f"with {DRAINED[what]} on it, while the job runs, {'deferred' if what == 'triggerer' else 'synchronous'}",
+            f"with {DRAINED[what]} on it, while the job runs, {deferred(what)}",
             times=1,
             lost=int(run.count("ended") == 0) + int(run.state != "success"),
             doubled=run.count("began") - 1,

@@ -66,7 +66,7 @@ with dag("e2e_two_machines"):
     )
 
 for way, under in (
-    ("lost", ("runner", "worker", "head")),
+    ("lost", ("runner", "worker", "both", "triggerer", "head")),
     ("drained", ("runner", "worker", "both", "triggerer")),
 ):
     for what in under:
