@@ -253,4 +253,6 @@ def explained() -> Iterator[None]:
     except ActionFailedError:
         raise
     except Exception as error:
-        raise explain(error) from error
+        # What our checks within SkyPilot raise, it may wrap.
+        ours = (link for link in _chain(error) if isinstance(link, ActionFailedError))
+        raise next(ours, None) or explain(error) from error

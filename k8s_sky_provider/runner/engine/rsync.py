@@ -15,6 +15,7 @@ import shlex
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from sky.backends import backend_utils
 from sky.provision import docker_utils
 from sky.provision.kubernetes import instance
 from sky.utils import command_runner
@@ -47,6 +48,8 @@ def protect() -> None:
             setattr(module, name, re.compile(pattern))
         runner = command_runner.CommandRunner
         runner._rsync = _checked(runner._rsync)  # noqa: SLF001  # all of SkyPilot's copies go through it
+        # It is called before a copy, and has a shell run rsync, too.
+        backend_utils.path_size_megabytes = _sized(backend_utils.path_size_megabytes)
     except AttributeError as error:
         # To go on would let machines run commands here.
         raise ActionFailedError(
@@ -65,13 +68,8 @@ def _checked(rsync: Callable[..., None]) -> Callable[..., None]:
             source = str(Path(source).expanduser().resolve())
         else:
             target = f"{Path(target).expanduser().resolve()}{'/' if target.endswith('/') else ''}"
-        for field, path in (("source", source), ("target", target)):
-            if not remote_shell.is_quotable(path):
-                raise ActionFailedError(
-                    ExitCode.REQUEST_WRONG,
-                    f"{field}: {path!r} has a quote, backslash or control character, which SkyPilot's rsync cannot "
-                    "take; rename it, or copy the directory that it is in",
-                )
+        _check_quotable("source", source)
+        _check_quotable("target", target)
         if up:
             rsync(machine, source, target, up=up, **options)
             return
@@ -88,6 +86,26 @@ def _checked(rsync: Callable[..., None]) -> Callable[..., None]:
             _tidy(source, target, goal)
 
     return checked
+
+
+def _sized(size_of: Callable[[str], int]) -> Callable[[str], int]:
+    """Return SkyPilot's ``path_size_megabytes`` with a check of the path that it writes."""
+
+    @functools.wraps(size_of)
+    def sized(path: str) -> int:
+        _check_quotable("source", path)
+        return size_of(path)
+
+    return sized
+
+
+def _check_quotable(field: str, path: str) -> None:
+    if not remote_shell.is_quotable(path):
+        raise ActionFailedError(
+            ExitCode.REQUEST_WRONG,
+            f"{field}: {path!r} has a quote, backslash or control character, which SkyPilot's rsync cannot take; "
+            "rename it, or copy the directory that it is in",
+        )
 
 
 def _leave_out_chmod(options: dict[str, Any]) -> None:

@@ -217,6 +217,20 @@ class TestRsync:
 
         return rsync
 
+    def test_a_size_is_asked_of_no_path_that_a_shell_would_read(
+        self, modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+        fake = SimpleNamespace(path_size_megabytes=lambda path: asked.append(path) or 7)
+        monkeypatch.setattr(modules.rsync, "backend_utils", fake)
+        monkeypatch.setattr(modules.rsync, "_ANSWERS", ())
+        monkeypatch.setattr(modules.rsync, "command_runner", SimpleNamespace(CommandRunner=SimpleNamespace(_rsync=id)))
+        modules.rsync.protect()
+        assert fake.path_size_megabytes("/data/of mine") == 7
+        with pytest.raises(ActionFailedError, match=r"source: .* has a quote, backslash or control"):
+            fake.path_size_megabytes(f"/data/{HOSTILE}")
+        assert asked == ["/data/of mine"]
+
     def test_links_here_are_resolved_before_it_sees_them(self, home: Path, rsync: Callable[..., Any]) -> None:
         (home / "sky_workdir" / "link").symlink_to("data")
         data = f"{home}/sky_workdir/data"
