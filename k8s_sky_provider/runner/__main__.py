@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import os
 import re
 import signal
@@ -131,7 +132,7 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
     return SkyResult(
         action=request.action,
         exit_code=exit_code,
-        return_value=run.value if run and outcome.return_value is None else outcome.return_value,
+        return_value=_value(run, outcome, console),
         reason=reason,
         error=error_name,
         cluster_name=run.cluster_name if run else None,
@@ -183,18 +184,31 @@ def _mask(result: SkyResult, console: Console) -> SkyResult:
     return dataclasses.replace(
         result,
         reason=reason,
-        return_value=_mask_value(result.return_value, console),
         log_tail=[line for line in console.tail if line != reason] if result.exit_code != ExitCode.OK else [],
     )
 
 
-def _mask_value(value: JsonValue, console: Console) -> JsonValue:
+def _value(run: actions.Run | None, outcome: actions.Outcome, console: Console) -> JsonValue:
+    """Return what the next task wants, without secrets; names stay as they are, or the next task has another one."""
+    value = run.value if run and outcome.return_value is None else outcome.return_value
+    mask = console.mask if outcome.is_of_a_job else functools.partial(_mask_words, console=console)
+    try:
+        return _with_texts(value, mask)
+    except RecursionError:
+        return None
+
+
+def _mask_words(text: str, *, console: Console) -> str:
+    return console.mask(text) if re.search(r"\s", text) else text
+
+
+def _with_texts(value: JsonValue, change: Callable[[str], str]) -> JsonValue:
     if isinstance(value, str):
-        return console.mask(value)
+        return change(value)
     if isinstance(value, list):
-        return [_mask_value(item, console) for item in value]
+        return [_with_texts(item, change) for item in value]
     if isinstance(value, dict):
-        return {key: _mask_value(item, console) for key, item in value.items()}
+        return {change(str(key)): _with_texts(item, change) for key, item in value.items()}
     return value
 
 

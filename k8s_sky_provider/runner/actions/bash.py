@@ -59,6 +59,7 @@ def bash(run: Run) -> Outcome:
         reason=f"The command ended with exit code {process.returncode}" if failed else "",
         job_exit_codes=[process.returncode],
     )
+        is_of_a_job=True,
 
 
 def _show(process: subprocess.Popen[str], lines: collections.deque[str]) -> None:

@@ -61,6 +61,7 @@ def ssh(run: Run) -> Outcome:
         reason = f"The command ended with exit code {said} of cluster {name}"
     return Outcome(
         return_value=texts[0] if arguments["nodes"] == "head" else texts,
+        is_of_a_job=True,
         exit_code=ExitCode.JOB_FAILED if reason else ExitCode.OK,
         reason=reason,
         job_exit_codes=list(codes.values()),

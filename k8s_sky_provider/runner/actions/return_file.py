@@ -40,7 +40,7 @@ def with_return_value(run: Run, cluster_name: str, outcome: Outcome) -> Outcome:
                 ExitCode.JOB_FAILED,
                 f"The return value of the job on cluster {cluster_name} is nested more than {DEEPEST_VALUE} deep",
             )
-        return dataclasses.replace(outcome, return_value=value)
+        return dataclasses.replace(outcome, return_value=value, is_of_a_job=True)
     if outcome.exit_code == ExitCode.JOB_FAILED:
         try:
             reason = _read(run, cluster_name, path).get("reason")

@@ -69,9 +69,13 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How an action ended; the fields are those of :class:`k8s_sky_provider.protocol.SkyResult`."""
+    """How an action ended; the fields are those of :class:`k8s_sky_provider.protocol.SkyResult`, but for one.
+
+    :param is_of_a_job: whether the value is what a job or a command said, and not a name that the runner gave
+    """
 
     return_value: JsonValue = None
+    is_of_a_job: bool = False
     exit_code: ExitCode = ExitCode.OK
     reason: str = ""
     job_status: str | None = None

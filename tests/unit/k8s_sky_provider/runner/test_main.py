@@ -465,6 +465,17 @@ class TestAction:
         result = run(tmp_path, STATUS, engine)
         assert result.return_value == [{"name": "has *** inside", "status": "UP"}]
 
+    def test_a_name_stays_one_that_the_next_task_can_use(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("k8s_sky_provider.runner.state.secret_values", lambda: frozenset({"training"}))
+        result = run(tmp_path, ask("exec", {**EXEC, "cluster_name": "training-1"}), FakeEngine("training-1"))
+        assert (result.return_value, result.cluster_name) == ("training-1", "training-1")
+        assert run(tmp_path, STATUS, FakeEngine("training-1")).return_value == [{"name": "training-1", "status": "UP"}]
+
+    def test_a_secret_of_a_commands_output_does_not(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("k8s_sky_provider.runner.state.secret_values", lambda: frozenset({"training"}))
+        result = run(tmp_path, ask("bash", {"bash_command": "echo training-1", "env": {}}))
+        assert result.return_value == "***-1"
+
     @pytest.mark.parametrize(
         ("environment", "engine"),
         [({}, "in this process"), ({"SKYPILOT_API_SERVER_ENDPOINT": "http://sky"}, "of an API server")],
