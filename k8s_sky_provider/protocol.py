@@ -29,6 +29,9 @@ READABLE_RESULTS = frozenset({1, PROTOCOL_VERSION})
 TERMINATION_MESSAGE_LIMIT = 4096
 """Bytes: Kubernetes keeps this much of a container's termination message."""
 
+PACKABLE = 4_000_000
+"""Characters of JSON: zlib packs nothing that is longer into a termination message, and takes seconds to find out."""
+
 RETURN_VALUE_LIMIT = 3500
 """Bytes of JSON: what the rest of a result leaves for a value that must arrive whole."""
 
@@ -74,6 +77,23 @@ POD_NAMESPACE = "K8S_SKY_POD_NAMESPACE"
 SECRETS_DIRECTORY = "/etc/k8s-sky/secrets"
 """Where the pod mounts Secrets that are also its environment: the runner masks their values in logs."""
 
+STATE_SECRETS = ("sky-database", "sky-api-token", "sky-api-endpoint", "sky-connection")
+"""Directories there whose content is for the runner alone: what it takes to get at SkyPilot's state, and what is masked
+of connections. The others are those of ``credentials``."""
+
+_RESULT_FIELDS: dict[str, tuple[type, ...]] = {
+    "action": (str,),
+    "exit_code": (int,),
+    "reason": (str,),
+    "error": (str, type(None)),
+    "cluster_name": (str, type(None)),
+    "job_id": (int, type(None)),
+    "job_status": (str, type(None)),
+    "job_exit_codes": (list,),
+    "log_tail": (list,),
+    "truncated": (bool,),
+    "whole_result": (str, type(None)),
+}
 _CLEARED = " cleared"
 _PACKED = "packed"
 """Key of a result that is packed: zlib, in base 85."""
@@ -130,6 +150,26 @@ def is_too_deep(value: JsonValue) -> bool:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
     return bool(level)
+
+
+def is_storable(value: JsonValue) -> bool:
+    """Tell whether all numbers of a value, which is not too deep, are finite: databases take no others as JSON."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _storable(value: JsonValue) -> JsonValue:
+    """Return a value whose texts a database takes: without NUL characters and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode(errors="replace").decode()
+    if isinstance(value, (list, tuple)):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(str(key)): _storable(item) for key, item in value.items()}
+    return value
 
 
 def kill_word(try_number: int, *, is_cleared: bool = False) -> str:
@@ -335,9 +375,8 @@ class SkyResult:
 
     def to_json(self) -> str:
         """Return the result as one line of JSON, of any length."""
-        text = json.dumps({"protocol": PROTOCOL_VERSION, **self.to_dict()}, ensure_ascii=False, separators=(",", ":"))
-        # Text that was no UTF-8 has lone surrogates, which no file takes.
-        return text.encode(errors="replace").decode()
+        data = _storable({"protocol": PROTOCOL_VERSION, **self.to_dict()})
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
     def to_message(self) -> str:
         """Return what goes into the termination message: :meth:`to_json`, packed if it is too long as it is."""
@@ -349,7 +388,7 @@ class SkyResult:
 
     def fits(self, limit: int = TERMINATION_MESSAGE_LIMIT) -> bool:
         """Tell whether :meth:`to_message` has at most ``limit`` bytes."""
-        return len(self.to_message().encode()) <= limit
+        return len(self.to_json()) <= PACKABLE and len(self.to_message().encode()) <= limit
 
     def cut_to_fit(self, whole_result: str | None, limit: int = TERMINATION_MESSAGE_LIMIT) -> SkyResult:
         """Return a result of at most ``limit`` bytes: first the oldest log lines go, then the value, then the reason.
@@ -369,12 +408,12 @@ class SkyResult:
         cut = dataclasses.replace(cut, truncated=True, whole_result=whole_result)
         value = cut.return_value
         while isinstance(value, str) and value and not cut.fits(limit):
-            value = value[: len(value) * 7 // 8]
+            value = value[: min(PACKABLE, len(value) * 7 // 8)]
             cut = dataclasses.replace(cut, return_value=value)
         if not cut.fits(limit):
             cut = dataclasses.replace(cut, return_value=None, job_exit_codes=[])
         while cut.reason and not cut.fits(limit):
-            cut = dataclasses.replace(cut, reason=cut.reason[: len(cut.reason) * 7 // 8])
+            cut = dataclasses.replace(cut, reason=cut.reason[: min(PACKABLE, len(cut.reason) * 7 // 8)])
         if not cut.fits(limit):
             cut = dataclasses.replace(
                 cut,
@@ -398,10 +437,18 @@ class SkyResult:
             except (ValueError, TypeError, AttributeError, zlib.error) as error:
                 raise ProtocolError(f"the result cannot be unpacked: {error}") from error
             data = _load_versioned("the result", text, "the image's runner", READABLE_RESULTS)
-        result = _from_mapping(cls, "the result", data)
-        for field, kind in (("action", str), ("exit_code", int), ("reason", str), ("log_tail", list)):
-            if not isinstance(getattr(result, field), kind):
-                raise ProtocolError(f"the result's {field} must be of type {kind.__name__}")
-        if not all(isinstance(line, str) for line in result.log_tail):
-            raise ProtocolError("the result's log_tail must be a list of str")
+        # Deeper ones are a value's; a runner of another version may have checked less.
+        if any(map(is_too_deep, data.values())):
+            raise ProtocolError(f"the result has lists and objects that are nested more than {DEEPEST_VALUE} deep")
+        if not is_storable(data):
+            raise ProtocolError("the result has NaN or an infinite number, which JSON has not")
+        result = _from_mapping(cls, "the result", _storable(data))
+        for field, kinds in _RESULT_FIELDS.items():
+            value = getattr(result, field)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                wanted = " or ".join(kind.__name__ for kind in kinds)
+                raise ProtocolError(f"the result's {field} must be of type {wanted}, not {type(value).__name__}")
+        for field, kind in (("log_tail", str), ("job_exit_codes", int)):
+            if not all(type(item) is kind for item in getattr(result, field)):
+                raise ProtocolError(f"the result's {field} must be a list of {kind.__name__}")
         return result

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from k8s_sky_provider.protocol import DEEPEST_VALUE, ExitCode, is_too_deep
+from k8s_sky_provider.protocol import DEEPEST_VALUE, ExitCode, is_storable, is_too_deep
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ def with_return_value(run: Run, cluster_name: str, outcome: Outcome) -> Outcome:
             raise ActionFailedError(
                 ExitCode.JOB_FAILED,
                 f"The return value of the job on cluster {cluster_name} is nested more than {DEEPEST_VALUE} deep",
+            )
+        if not is_storable(value):
+            raise ActionFailedError(
+                ExitCode.JOB_FAILED,
+                f"The return value of the job on cluster {cluster_name} has NaN or an infinite number: JSON has none",
             )
         return dataclasses.replace(outcome, return_value=value, is_of_a_job=True)
     if outcome.exit_code == ExitCode.JOB_FAILED:

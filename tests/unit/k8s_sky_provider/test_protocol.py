@@ -6,6 +6,7 @@ import dataclasses
 import json
 import random
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k8s_sky_provider.protocol import (
+    PACKABLE,
     PROTOCOL_VERSION,
     REQUEST_LIMIT,
     TERMINATION_MESSAGE_LIMIT,
@@ -298,3 +300,71 @@ def test_a_change_of_the_wire_raises_its_version() -> None:
 def test_a_result_of_the_version_before_is_read() -> None:
     before = json.dumps({**json.loads(RESULT.to_json()), "protocol": PROTOCOL_VERSION - 1})
     assert SkyResult.from_json(before) == RESULT
+
+
+class TestStorable:
+    """Airflow's database takes every result, and nobody reads a field that is not what it must be."""
+
+    def test_nul_and_halves_of_characters_are_replaced_on_both_sides(self) -> None:
+        result = SkyResult(action="ssh", exit_code=0, return_value={"a\0": ["x\0y", "\ud800"]}, reason="\0")
+        for text in (result.to_json(), json.dumps({"protocol": PROTOCOL_VERSION, **result.to_dict()})):
+            read = SkyResult.from_json(text)
+            assert (read.return_value, read.reason) == ({"a\ufffd": ["x\ufffdy", "?"]}, "\ufffd")
+            assert "\\u0000" not in json.dumps(read.to_dict())
+
+    @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+    def test_numbers_that_json_has_not_are_refused(self, number: str) -> None:
+        text = json.dumps({**json.loads(RESULT.to_json()), "return_value": "HERE"}).replace('"HERE"', f"[{number}]")
+        with pytest.raises(ProtocolError, match="NaN or an infinite number"):
+            SkyResult.from_json(text)
+
+    @pytest.mark.parametrize("depth", [52, 900])
+    def test_values_that_are_too_deep_are_refused(self, depth: int) -> None:
+        value = "[" * depth + "]" * depth
+        text = json.dumps({**json.loads(RESULT.to_json()), "return_value": "HERE"}).replace('"HERE"', value)
+        with pytest.raises(ProtocolError, match="nested more than 50 deep"):
+            SkyResult.from_json(text)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("exit_code", True),
+            ("error", 3),
+            ("cluster_name", ["a"]),
+            ("job_id", "7"),
+            ("job_status", {}),
+            ("job_exit_codes", {"0": 1}),
+            ("job_exit_codes", [None]),
+            ("job_exit_codes", [True]),
+            ("truncated", "no"),
+            ("whole_result", 1),
+        ],
+    )
+    def test_a_field_of_another_type_is_named(self, field: str, value: Any) -> None:
+        with pytest.raises(ProtocolError, match=f"the result's {field} must be"):
+            SkyResult.from_json(changed(RESULT.to_json(), **{field: value}))
+
+
+@pytest.mark.parametrize("field", ["return_value", "reason"])
+def test_a_text_of_any_length_is_cut_without_packing_it_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    packed: list[int] = []
+    compress = zlib.compress
+
+    def counting(data: bytes, level: int) -> bytes:
+        packed.append(len(data))
+        return compress(data, level=level)
+
+    monkeypatch.setattr("k8s_sky_provider.protocol.zlib.compress", counting)
+    monkeypatch.setattr("k8s_sky_provider.protocol.PACKABLE", 40_000)
+    text = "".join(f"{number:x}" for number in range(200_000))
+    cut = SkyResult(action="ssh", exit_code=0, **{field: text}).cut_to_fit(None)
+    assert cut.fits()
+    assert cut.truncated
+    assert text.startswith(getattr(cut, field))
+    assert sum(packed) < 9 * 40_000 + 200_000
+
+
+def test_nothing_that_is_longer_than_packable_would_have_fitted() -> None:
+    assert len(zlib.compress(b"a" * PACKABLE, level=9)) * 5 / 4 > 4096

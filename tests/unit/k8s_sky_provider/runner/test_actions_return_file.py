@@ -192,3 +192,11 @@ def test_a_value_that_nobody_can_copy_fails_the_job_and_keeps_no_cluster(
             perform(tmp_path, engine, "launch")
         assert caught.value.exit_code == exit_code
     assert engine.clusters == set()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1e999"])
+def test_a_number_that_json_has_not_fails_the_job(tmp_path: Path, action: str, engine: FakeEngine, number: str) -> None:
+    engine.files[FILE] = f'{{"return_value": [{number}]}}'.encode()
+    with pytest.raises(ActionFailedError, match="has NaN or an infinite number") as caught:
+        perform(tmp_path, engine, action)
+    assert caught.value.exit_code is ExitCode.JOB_FAILED
