@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _told_to_stop = threading.Event()
 
+_NAME = re.compile(r"[-\w.:/@+~]*")
+"""What names, paths and URLs are made of."""
+
 _STOPPED = (ExitCode.CANCELLED, ExitCode.EVICTED)
 
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -191,15 +194,15 @@ def _mask(result: SkyResult, console: Console) -> SkyResult:
 def _value(run: actions.Run | None, outcome: actions.Outcome, console: Console) -> JsonValue:
     """Return what the next task wants, without secrets; names stay as they are, or the next task has another one."""
     value = run.value if run and outcome.return_value is None else outcome.return_value
-    mask = console.mask if outcome.is_of_a_job else functools.partial(_mask_words, console=console)
+    mask = console.mask if outcome.is_of_a_job else functools.partial(_mask_all_but_names, console=console)
     try:
         return _with_texts(value, mask)
     except RecursionError:
         return None
 
 
-def _mask_words(text: str, *, console: Console) -> str:
-    return console.mask(text) if re.search(r"\s", text) else text
+def _mask_all_but_names(text: str, *, console: Console) -> str:
+    return text if _NAME.fullmatch(text) else console.mask(text)
 
 
 def _with_texts(value: JsonValue, change: Callable[[str], str]) -> JsonValue:

@@ -476,6 +476,12 @@ class TestAction:
         result = run(tmp_path, ask("bash", {"bash_command": "echo training-1", "env": {}}))
         assert result.return_value == "***-1"
 
+    @pytest.mark.parametrize("text", ["lost training", "KeyError('training')", "a=training"])
+    def test_nor_does_one_of_other_texts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+        monkeypatch.setattr("k8s_sky_provider.runner.state.secret_values", lambda: frozenset({"training"}))
+        result = run(tmp_path, STATUS, FakeEngine(text))
+        assert result.return_value == [{"name": text.replace("training", "***"), "status": "UP"}]
+
     @pytest.mark.parametrize(
         ("environment", "engine"),
         [({}, "in this process"), ({"SKYPILOT_API_SERVER_ENDPOINT": "http://sky"}, "of an API server")],
