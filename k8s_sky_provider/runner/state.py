@@ -11,7 +11,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k8s_sky_provider.protocol import POD_DIRECTORIES, SECRETS_DIRECTORY, ExitCode, Owner
+from k8s_sky_provider.protocol import POD_DIRECTORIES, SECRETS_DIRECTORY, STATE_SECRETS, ExitCode, Owner
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -163,6 +163,12 @@ def _mount_of(path: Path, mount_table: Path) -> tuple[Path, str]:
 def secret_values(directory: Path = Path(SECRETS_DIRECTORY)) -> frozenset[str]:
     """Return what is to be masked of the Secrets that are the pod's environment."""
     return to_mask(path.read_text(errors="replace") for path in directory.glob("*/*") if path.is_file())
+
+
+def names_for_jobs(directory: Path = Path(SECRETS_DIRECTORY)) -> frozenset[str]:
+    """Return the names of the secrets that a task may have: the keys of the Secrets that are its environment."""
+    files = (path for path in directory.glob("*/*") if path.parent.name not in STATE_SECRETS)
+    return frozenset(path.name for path in files if path.is_file())
 
 
 def to_mask(secrets: Iterable[str]) -> frozenset[str]:

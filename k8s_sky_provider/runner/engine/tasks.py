@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from sky import skypilot_config
 from sky.utils import infra_utils, registry
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner import env_file
+from k8s_sky_provider.runner import env_file, state
 from k8s_sky_provider.runner.engine.errors import explain
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -43,7 +44,7 @@ class SkyTasks:
             *env_file.read("secret_file", overrides.secret_file),
             *_secrets_of_the_pod(content, overrides.secrets),
         ]
-        mask([*(value for _, value in secrets), *_inline_secrets(content)])
+        mask([*(value for _, value in secrets), *_inline_secrets(content), *_userinfo(content)])
         try:
             os.chdir(Path(task).expanduser().parent if isinstance(task, str) else _work_directory())
             # Kept, because the configuration is the old one again when this is no more.
@@ -133,20 +134,31 @@ def _resources_override(resources: dict[str, Any]) -> dict[str, Any]:
 
 
 def _secrets_of_the_pod(task: dict[str, Any], more: list[str]) -> list[tuple[str, str]]:
-    """Return the values of the secrets that are only named, from the pod's environment.
+    """Return the values of the secrets that are only named, from the Secrets that are the pod's environment.
 
-    :raises ActionFailedError: if the pod has no value for one that the operator names
+    No other variable of the pod is given: a task would get at SkyPilot's state with some.
+
+    :raises ActionFailedError: if there is no value for one that the operator names
     """
     secrets = task.get("secrets") or []
     names = [name for name, value in secrets.items() if value is None] if isinstance(secrets, dict) else secrets
-    missing = [name for name in more if name not in os.environ]
+    known = state.names_for_jobs() & os.environ.keys()
+    missing = [name for name in more if name not in known]
     if missing:
         raise ActionFailedError(
             ExitCode.REQUEST_WRONG,
-            f"job_secrets: the pod has no {', '.join(missing)} in its environment; give the Kubernetes Secret that has "
-            'this key: credentials=[{"secret": ..., "env": True}]',
+            f"job_secrets: {', '.join(missing)} is not a key of a Kubernetes Secret that the pod has in its "
+            'environment: give that Secret with credentials=[{"secret": ..., "env": True}]',
         )
-    return [(str(name), os.environ[str(name)]) for name in [*names, *more] if str(name) in os.environ]
+    return [(str(name), os.environ[str(name)]) for name in [*names, *more] if str(name) in known]
+
+
+def _userinfo(task: dict[str, Any]) -> list[str]:
+    """Return the name and the password in the URL of a task's repository: SkyPilot says it when it has no access."""
+    workdir = task.get("workdir")
+    url = str(workdir.get("url")) if isinstance(workdir, dict) else ""
+    userinfo = urllib.parse.urlsplit(url).netloc.rpartition("@")[0]
+    return [userinfo, *userinfo.split(":")[1:]] if url.startswith("http") else []
 
 
 def _inline_secrets(task: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import os
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from k8s_sky_provider.protocol import ExitCode, Owner, SkyRequest, SkyResult, TaskOverrides
+from k8s_sky_provider.runner import state
 from k8s_sky_provider.runner.__main__ import run_action
 from unit.k8s_sky_provider import fake_sky
 from unit.k8s_sky_provider.fake_engine import FakeEngine
@@ -133,3 +135,56 @@ def test_a_file_that_cannot_be_read_is_named(
         ExitCode.REQUEST_WRONG,
         True,
     ), result.reason
+
+
+@pytest.mark.parametrize("userinfo", ["x-access-token:ghp_0123456789", "ghp_0123456789"])
+def test_a_token_in_the_url_of_a_repository_is_masked(home: Path, sky: Any, userinfo: str) -> None:
+    task = {"run": "env", "workdir": {"url": f"https://{userinfo}@github.com/a/b"}}
+    sky.Task.from_yaml_config.side_effect = ValueError(f"Failed to access repository https://{userinfo}@github.com/a/b")
+    try:
+        result = exec_a_job_that_prints_its_secrets(home, sky, task)
+    finally:
+        sky.Task.from_yaml_config.side_effect = None
+    assert "Failed to access repository https://***@github.com/a/b" in result.reason
+
+
+class TestThePodsOwn:
+    """No task gets a variable of the pod but the Secrets that the operator gives it."""
+
+    @pytest.fixture(autouse=True)
+    def secrets(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        directory = tmp_path / "secrets"
+        for secret, key in (("hf", "HF_TOKEN"), ("sky-api-token", "TOKEN"), ("sky-connection", "masked")):
+            (directory / secret).mkdir(parents=True)
+            (directory / secret / key).write_text("hf_value")
+        for name in ("HF_TOKEN", "TOKEN", "masked", "SKYPILOT_SERVICE_ACCOUNT_TOKEN"):
+            monkeypatch.setenv(name, "hf_value")
+        names = functools.partial(state.names_for_jobs, directory)
+        monkeypatch.setattr("k8s_sky_provider.runner.state.names_for_jobs", names)
+
+    NAMES = ("SKYPILOT_SERVICE_ACCOUNT_TOKEN", "HOME", "TOKEN", "masked")
+
+    @pytest.mark.parametrize("named", [list, dict.fromkeys], ids=["list", "dict"])
+    def test_a_task_takes_only_what_credentials_give(self, home: Path, sky: Any, named: Any) -> None:
+        exec_a_job_that_prints_its_secrets(home, sky, {"run": "env", "secrets": named(["HF_TOKEN", *self.NAMES])})
+        assert sky.Task.from_yaml_config.call_args.kwargs["secrets_overrides"] == [("HF_TOKEN", "hf_value")]
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_nor_does_the_operator_name_more(self, home: Path, sky: Any, name: str) -> None:
+        result = exec_a_job_that_prints_its_secrets(home, sky, {"run": "env"}, secrets=["HF_TOKEN", name])
+        assert result.exit_code == ExitCode.REQUEST_WRONG
+        assert f"job_secrets: {name} is not a key of a Kubernetes Secret" in result.reason
+
+    @pytest.mark.parametrize("field", ["env_file", "secret_file"])
+    def test_a_file_takes_only_what_it_sets(self, home: Path, sky: Any, field: str) -> None:
+        (home / "sky_workdir" / "job.env").write_text("A=${SKYPILOT_SERVICE_ACCOUNT_TOKEN}\n")
+        result = exec_a_job_that_prints_its_secrets(home, sky, {"run": "env"}, **{field: "job.env"})
+        assert result.exit_code == ExitCode.REQUEST_WRONG
+        assert f"{field}: 'job.env': A takes ${{SKYPILOT_SERVICE_ACCOUNT_TOKEN}}, which no line before" in result.reason
+
+    def test_a_file_says_what_is_taken_instead(self, home: Path, sky: Any) -> None:
+        text = "A=a\nB=${A}b${HF_TOKEN:-}${TOKEN:-c}\nC='$A'\nD=\n"
+        (home / "sky_workdir" / "job.env").write_text(text)
+        exec_a_job_that_prints_its_secrets(home, sky, {"run": "env"}, env_file="job.env")
+        expected = [("A", "a"), ("B", "abc"), ("C", "$A"), ("D", "")]
+        assert sky.Task.from_yaml_config.call_args.kwargs["env_overrides"] == expected
