@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 import time
+from secrets import token_hex
 from typing import TYPE_CHECKING, Self
 
 from k8s_sky_provider.protocol import LOG_PACE
@@ -32,10 +33,13 @@ HEARTBEAT = "K8S_SKY_HEARTBEAT_SECONDS"
 
 HEARTBEAT_SECONDS = 300.0
 
-END_OF_TAIL = "\x1b]k8s-sky;end-of-tail\x07"
-"""Printed when an action has failed and only tidies up: what follows says nothing of why. A terminal shows nothing."""
+END_OF_TAIL = f"\x1b]k8s-sky;end-of-tail;{token_hex(8)}\x07"
+"""Printed when an action has failed and only tidies up: what follows says nothing of why. A terminal shows nothing,
+and no job can print it."""
 
-_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-Z\\-~])")
+# What neither a terminal nor a database takes for text.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # It never looks at a character twice: a job may print what it likes, and a search holds up all threads.
 _STATUS_PAYLOAD = re.compile(r"<sky-payload[^<>]*>(?:[^<]|<(?!/?sky-payload))*+</sky-payload>")
 
@@ -47,7 +51,7 @@ def without_terminal_codes(text: str) -> str:
 
 def clean_line(line: str) -> str | None:
     """Return one line of output without terminal codes, or None where nothing is left to show."""
-    plain = _STATUS_PAYLOAD.sub("", without_terminal_codes(line))
+    plain = _CONTROLS.sub("", _STATUS_PAYLOAD.sub("", without_terminal_codes(line)))
     shown = next((part for part in reversed(plain.rstrip("\r\n").split("\r")) if part.strip()), "")
     if not shown and line.strip():
         return None

@@ -34,10 +34,21 @@ REPOSITORY = Path(__file__).resolve().parents[4]
         ("a<sky-payload>b</sky-payload>c\n", "ac"),
         ("\x1b[?25l\n", None),
         ("⠋ größer\n", "⠋ größer"),
+        ("\x1bcreset \x1b(Bcharset \x1b7saved\x1b8\n", "reset charset saved"),
+        ("NUL \x00bell \x07back\x08 C1 \x9b31m\ttab\x1b\n", "NUL bell back C1 31m\ttab"),
+        ("\x00\x07\n", None),
     ],
 )
 def test_a_line_is_shown_as_plain_text(line: str, expected: str | None) -> None:
     assert clean_line(line) == expected
+
+
+def test_no_job_can_end_the_tail() -> None:
+    print_it = "from k8s_sky_provider.runner.console import END_OF_TAIL; print(repr(END_OF_TAIL))"
+    ends = {
+        subprocess.check_output([sys.executable, "-c", print_it], env={"PYTHONPATH": str(REPOSITORY)}) for _ in "ab"
+    }
+    assert len(ends) == 2
 
 
 def test_terminal_codes_are_taken_out_of_a_text() -> None:
