@@ -70,6 +70,9 @@ def get_provider_info() -> dict[str, Any]:
                     "database_secret": _field(
                         "Database secret (name/key)", "Secret and key with the URI of SkyPilot's PostgreSQL."
                     ),
+                    "api_server_endpoint_secret": _field(
+                        "API server endpoint secret (name/key)", "Secret and key with the server's URL with a password."
+                    ),
                     "api_server_token_secret": _field(
                         "API server token secret (name/key)", "Secret and key with the API server's token."
                     ),
@@ -130,6 +133,10 @@ def get_provider_info() -> dict[str, Any]:
                     "api_server_endpoint": _option(
                         "URL of the SkyPilot API server of state_mode api_server, and for the links of the tasks.",
                         example="https://sky.example.com",
+                    ),
+                    "api_server_endpoint_secret": _option(
+                        "Secret and key, as name/key, with that URL where it has a name and a password in it.",
+                        example="sky-api-server/url",
                     ),
                     "api_server_token_secret": _option(
                         "Secret and key, as name/key, with the token of a service account of the API server.",

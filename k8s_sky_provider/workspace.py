@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import json
 import re
+import urllib.parse
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from airflow.providers.common.compat.sdk import conf
 from kubernetes.client import models as k8s
 
 from k8s_sky_provider.exceptions import SkyDeploymentError
-from k8s_sky_provider.protocol import POD_ACCESS_DIRECTORY, POD_NAME, POD_NAMESPACE, SECRETS_DIRECTORY
+from k8s_sky_provider.protocol import POD_ACCESS_DIRECTORY, POD_NAME, POD_NAMESPACE, SECRETS_DIRECTORY, STATE_SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,11 +51,14 @@ DEPLOYMENT_LABEL = "k8s-sky/deployment"
 _DEPLOYMENT_PATTERN = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,46}[a-zA-Z0-9])?")
 
 
-DATABASE_DIRECTORY = f"{SECRETS_DIRECTORY}/sky-database"
+DATABASE_DIRECTORY = f"{SECRETS_DIRECTORY}/{STATE_SECRETS[0]}"
 """Where the pod mounts the key with the database's URI, so that the runner finds it missing and masks it in logs."""
 
-TOKEN_DIRECTORY = f"{SECRETS_DIRECTORY}/sky-api-token"
+TOKEN_DIRECTORY = f"{SECRETS_DIRECTORY}/{STATE_SECRETS[1]}"
 """The same for the token of a SkyPilot API server."""
+
+ENDPOINT_DIRECTORY = f"{SECRETS_DIRECTORY}/{STATE_SECRETS[2]}"
+"""The same for the URL of one, where it has a password in it."""
 
 
 POD_ACCESS_VOLUME = "sky-pod"
@@ -193,6 +197,7 @@ class Workspace:
     :param volume_claim: PersistentVolumeClaim with SkyPilot's state; in the other modes there may be none
     :param database_secret: where the URI of SkyPilot's database is, in ``database`` mode
     :param api_server_endpoint: URL of the SkyPilot API server, in ``api_server`` mode; the tasks link to its dashboard
+    :param api_server_endpoint_secret: where that URL with a name and a password in it is, if the server wants them
     :param api_server_token_secret: where the token for that server is, if it wants one
     :param dashboard_url: URL of SkyPilot's dashboard, if it is not the API server's
     :param config_map: ConfigMap whose key ``config.yaml`` is SkyPilot's configuration
@@ -212,6 +217,7 @@ class Workspace:
     volume_claim: str | None
     database_secret: SecretKey | None
     api_server_endpoint: str | None
+    api_server_endpoint_secret: SecretKey | None
     api_server_token_secret: SecretKey | None
     dashboard_url: str | None
     config_map: str | None
@@ -272,6 +278,7 @@ class Workspace:
             volume_claim=volume_claim,
             database_secret=database_secret,
             api_server_endpoint=api_server_endpoint,
+            api_server_endpoint_secret=secret_key("api_server_endpoint_secret"),
             api_server_token_secret=secret_key("api_server_token_secret"),
             dashboard_url=_url(_look_up("dashboard_url", None, connection)),
             config_map=text("config_map", config_map),
@@ -311,13 +318,17 @@ class Workspace:
         return self.api_server_endpoint if self.state_mode is StateMode.API_SERVER else None
 
     @property
-    def state_secret(self) -> tuple[str, str, SecretKey] | None:
+    def state_secrets(self) -> list[tuple[str, str, SecretKey]]:
         """What it takes to get at SkyPilot's state: environment variable, directory of the mount, and Secret."""
-        if self.uses_database:
-            return "SKYPILOT_DB_CONNECTION_URI", DATABASE_DIRECTORY, self.uses_database
-        if self.uses_api_server and self.api_server_token_secret:
-            return "SKYPILOT_SERVICE_ACCOUNT_TOKEN", TOKEN_DIRECTORY, self.api_server_token_secret
-        return None
+        of_the_server = [
+            ("SKYPILOT_API_SERVER_ENDPOINT", ENDPOINT_DIRECTORY, self.api_server_endpoint_secret),
+            ("SKYPILOT_SERVICE_ACCOUNT_TOKEN", TOKEN_DIRECTORY, self.api_server_token_secret),
+        ]
+        all_of_them = [
+            ("SKYPILOT_DB_CONNECTION_URI", DATABASE_DIRECTORY, self.uses_database),
+            *(of_the_server if self.uses_api_server else []),
+        ]
+        return [(name, directory, secret) for name, directory, secret in all_of_them if secret]
 
     def check_keeps_notes(self, name: str) -> None:
         """Check that the runner's notes outlive its pod: who made which cluster is only told there.
@@ -352,19 +363,18 @@ class Workspace:
             )
             for index, credential in enumerate(self.secrets)
         )
-        if self.state_secret:
-            _, directory, reference = self.state_secret
-            volumes.append(
-                k8s.V1Volume(
-                    name=PurePosixPath(directory).name,
-                    secret=k8s.V1SecretVolumeSource(
-                        secret_name=reference.secret,
-                        items=[k8s.V1KeyToPath(key=reference.key, path=reference.key)],
-                        optional=True,
-                        default_mode=0o440,
-                    ),
-                )
+        volumes.extend(
+            k8s.V1Volume(
+                name=PurePosixPath(directory).name,
+                secret=k8s.V1SecretVolumeSource(
+                    secret_name=reference.secret,
+                    items=[k8s.V1KeyToPath(key=reference.key, path=reference.key)],
+                    optional=True,
+                    default_mode=0o440,
+                ),
             )
+            for _, directory, reference in self.state_secrets
+        )
         return volumes
 
     @property
@@ -381,9 +391,10 @@ class Workspace:
             k8s.V1VolumeMount(name=f"sky-credential-{index}", mount_path=credential.directory, read_only=True)
             for index, credential in enumerate(self.secrets)
         )
-        if self.state_secret:
-            _, directory, _ = self.state_secret
-            mounts.append(k8s.V1VolumeMount(name=PurePosixPath(directory).name, mount_path=directory, read_only=True))
+        mounts.extend(
+            k8s.V1VolumeMount(name=PurePosixPath(directory).name, mount_path=directory, read_only=True)
+            for _, directory, _ in self.state_secrets
+        )
         return mounts
 
     @property
@@ -406,8 +417,7 @@ class Workspace:
     def expected_mounts(self) -> dict[str, str]:
         """Path -> what must be mounted there, for the runner to check."""
         expected = {credential.directory: f"Secret {credential.secret!r}" for credential in self.secrets}
-        if self.state_secret:
-            _, directory, reference = self.state_secret
+        for _, directory, reference in self.state_secrets:
             expected[f"{directory}/{reference.key}"] = f"Secret {reference.secret!r} with the key {reference.key!r}"
         if self.config_map:
             expected[f"{CONFIG_DIRECTORY}/{CONFIG_FILE}"] = f"key {CONFIG_FILE!r} of ConfigMap {self.config_map!r}"
@@ -433,12 +443,11 @@ class Workspace:
         if self.uses_database:
             # Without it SkyPilot ignores the database.
             values["IS_SKYPILOT_SERVER"] = "true"
-        if self.uses_api_server:
+        if self.uses_api_server and not self.api_server_endpoint_secret:
             values["SKYPILOT_API_SERVER_ENDPOINT"] = self.uses_api_server
         env = [k8s.V1EnvVar(name=name, value=value) for name, value in values.items()]
         env += [_of_the_pod(POD_NAME, "metadata.name"), _of_the_pod(POD_NAMESPACE, "metadata.namespace")]
-        if self.state_secret:
-            name, _, reference = self.state_secret
+        for name, _, reference in self.state_secrets:
             selector = k8s.V1SecretKeySelector(name=reference.secret, key=reference.key, optional=True)
             env.append(k8s.V1EnvVar(name=name, value_from=k8s.V1EnvVarSource(secret_key_ref=selector)))
         return env
@@ -523,6 +532,10 @@ def _url(setting: _Setting | None) -> str | None:
     text = _text(setting)
     if setting is not None and text is not None and not re.fullmatch(r"https?://[^\s/]+\S*", text):
         raise SkyDeploymentError(f"{setting.where}: {text!r} is no URL; write it as https://sky.example.com")
+    if setting is not None and text is not None and "@" in urllib.parse.urlsplit(text).netloc:
+        # Not shown: it may be a password.
+        way_out = "; give the URL with them as api_server_endpoint_secret" if "endpoint" in setting.where else ""
+        raise SkyDeploymentError(f"{setting.where}: must be a URL without a name and a password in it{way_out}")
     return text.rstrip("/") if text else None
 
 

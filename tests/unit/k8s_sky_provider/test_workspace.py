@@ -292,6 +292,15 @@ def test_every_resource_with_a_default_is_one_of_a_task() -> None:
         ({"api_server_token_secret": "T/x"}, "api_server_token_secret: 'T/x' is no reference"),
         ({"api_server_endpoint": "sky"}, "api_server_endpoint: 'sky' is no URL"),
         ({"dashboard_url": "javascript:x"}, "dashboard_url: 'javascript:x' is no URL"),
+        (
+            {"api_server_endpoint": "https://airflow:secret-pw@sky.example.com"},
+            "api_server_endpoint: must be a URL without a name and a password in it; give the URL with them as api_",
+        ),
+        (
+            {"dashboard_url": "https://secret-pw@sky.example.com"},
+            "dashboard_url: must be a URL without a name and a password in it",
+        ),
+        ({"api_server_endpoint_secret": "url"}, "api_server_endpoint_secret: 'url' is no reference"),
     ],
 )
 def test_a_malformed_field_of_a_connection_is_named_with_it(values: dict[str, Any], message: str) -> None:
@@ -341,6 +350,18 @@ class TestDatabase:
         }
         assert as_yaml(workspace.volume_mounts)[-1]["mountPath"] == "/etc/k8s-sky/secrets/sky-database"
         assert workspace.expected_mounts == {"/etc/k8s-sky/secrets/sky-database/uri": "Secret 'db' with the key 'uri'"}
+
+    def test_a_url_with_a_password_comes_by_reference_too(self) -> None:
+        workspace = self.resolve(api_server_endpoint_secret="sky-url/url")  # noqa: S106  # a reference
+        env = {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in as_yaml(workspace.env)}
+        assert env["SKYPILOT_API_SERVER_ENDPOINT"] == {
+            "secretKeyRef": {"name": "sky-url", "key": "url", "optional": True}
+        }
+        assert "SKYPILOT_SERVICE_ACCOUNT_TOKEN" in env
+        path = "/etc/k8s-sky/secrets/sky-api-endpoint"
+        assert {"name": "sky-api-endpoint", "mountPath": path, "readOnly": True} in as_yaml(workspace.volume_mounts)
+        assert workspace.expected_mounts[f"{path}/url"] == "Secret 'sky-url' with the key 'url'"
+        assert workspace.dashboard == "http://sky:46580/dashboard"
 
     def test_the_volume_is_optional_and_may_be_a_network_file_system(self) -> None:
         assert self.resolve().allow_network_file_system
