@@ -33,11 +33,13 @@ class CredentialFiles:
     :param connection: the connection's id
     :param directory: where the pod has the files
     :param files: name -> content
+    :param secrets: what is secret in them: they have names of regions and projects too
     """
 
     connection: str
     directory: str
     files: dict[str, str] = dataclasses.field(repr=False)
+    secrets: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
 
 def read_connection(credential: Credential) -> CredentialFiles:
@@ -68,10 +70,12 @@ def read_connection(credential: Credential) -> CredentialFiles:
             f"credentials: connection {conn_id!r}: cloud {cloud!r} is not one of "
             f"{', '.join(sorted({*_READERS, *_TOKEN_FILES}))}; use a Secret for others (docs/credentials.md)"
         )
-    directory, files = read(connection) if read else _token_file(connection, cloud)
+    directory, files, secrets = read(connection) if read else _token_file(connection, cloud)
     for content in files.values():
         _mask(content)
-    return CredentialFiles(connection=conn_id, directory=str(HOME / directory), files=files)
+    for secret in secrets:
+        mask_secret(secret)
+    return CredentialFiles(connection=conn_id, directory=str(HOME / directory), files=files, secrets=secrets)
 
 
 def _mask(content: str) -> None:
@@ -80,7 +84,7 @@ def _mask(content: str) -> None:
     mask_secret(base64.b64encode(content.encode()).decode())
 
 
-def _aws(connection: Connection) -> tuple[str, dict[str, str]]:
+def _aws(connection: Connection) -> tuple[str, dict[str, str], tuple[str, ...]]:
     """Return ``~/.aws``. With a role the keys are another profile's, as the AWS CLI has it."""
     extra = _extra(connection)
     key = connection.login or extra.get("aws_access_key_id")
@@ -93,8 +97,6 @@ def _aws(connection: Connection) -> tuple[str, dict[str, str]]:
     keys = {"aws_access_key_id": key, "aws_secret_access_key": secret}
     if token := extra.get("aws_session_token"):
         keys["aws_session_token"] = token
-        mask_secret(token)
-    mask_secret(secret)
     settings = {"region": extra["region_name"]} if extra.get("region_name") else {}
     role = extra.get("role_arn")
     profile = "airflow" if role else "default"
@@ -106,10 +108,10 @@ def _aws(connection: Connection) -> tuple[str, dict[str, str]]:
     files = {"credentials": _ini(connection, {profile: keys})}
     if settings:
         files["config"] = _ini(connection, {"default": settings})
-    return ".aws", files
+    return ".aws", files, tuple(keys.values())
 
 
-def _gcp(connection: Connection) -> tuple[str, dict[str, str]]:
+def _gcp(connection: Connection) -> tuple[str, dict[str, str], tuple[str, ...]]:
     """Return the service account's key, where SkyPilot and Google's libraries look for it."""
     extra = _extra(connection)
     key: Any = extra.get("keyfile_dict") or extra.get("keyfile_json")
@@ -136,11 +138,11 @@ def _gcp(connection: Connection) -> tuple[str, dict[str, str]]:
             f"credentials: connection {connection.conn_id!r}: the key is not that of a service account "
             '("type": "service_account" with a private_key)'
         )
-    mask_secret(key["private_key"])
-    return ".config/gcloud", {"application_default_credentials.json": json.dumps(key, indent=2)}
+    secrets = tuple(str(key[name]) for name in ("private_key", "private_key_id") if key.get(name))
+    return ".config/gcloud", {"application_default_credentials.json": json.dumps(key, indent=2)}, secrets
 
 
-def _token_file(connection: Connection, cloud: str) -> tuple[str, dict[str, str]]:
+def _token_file(connection: Connection, cloud: str) -> tuple[str, dict[str, str], tuple[str, ...]]:
     token = connection.password
     if not token:
         raise SkyCredentialsError(
@@ -148,9 +150,9 @@ def _token_file(connection: Connection, cloud: str) -> tuple[str, dict[str, str]
         )
     if any(character.isspace() for character in token):
         raise SkyCredentialsError(f"credentials: connection {connection.conn_id!r}: the API key has white space in it")
-    mask_secret(token)
     directory, name, write = _TOKEN_FILES[cloud]
-    return directory, {name: write(token)}
+    # In some files it stands with escapes.
+    return directory, {name: write(token)}, tuple({token, json.dumps(token)[1:-1]})
 
 
 def _extra(connection: Connection) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def _ini(connection: Connection, sections: dict[str, dict[str, Any]]) -> str:
 
 
 _CLOUD_OF_TYPE = {"aws": "aws", "google_cloud_platform": "gcp", "azure": "azure", "azure_container_instance": "azure"}
-_READERS: dict[str, Callable[[Connection], tuple[str, dict[str, str]]]] = {"aws": _aws, "gcp": _gcp}
+_READERS: dict[str, Callable[[Connection], tuple[str, dict[str, str], tuple[str, ...]]]] = {"aws": _aws, "gcp": _gcp}
 _TOKEN_FILES: dict[str, tuple[str, str, Callable[[str], str]]] = {
     "do": (".config/doctl", "config.yaml", lambda token: f"access-token: {json.dumps(token)}\n"),
     "fluidstack": (".fluidstack", "api_key", str),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 
 from k8s_sky_provider.exceptions import SkyDeploymentError, SkyTransientError
-from k8s_sky_provider.protocol import SECRETS_DIRECTORY
+from k8s_sky_provider.protocol import SECRETS_DIRECTORY, STATE_SECRETS
 from k8s_sky_provider.refusals import REFUSED, api_message, refused
 
 if TYPE_CHECKING:
@@ -20,10 +19,8 @@ if TYPE_CHECKING:
 
     from k8s_sky_provider.credentials import CredentialFiles
 
-_VOLUME = "sky-connection"
+_VOLUME = STATE_SECRETS[-1]
 _MASKED = "masked"
-_SHORTEST_VALUE = 16
-"""Keys and tokens of clouds are longer; regions and names of profiles are shorter."""
 
 
 def mount_connections(pod: k8s.V1Pod, container_name: str, connections: Sequence[CredentialFiles]) -> dict[str, str]:
@@ -55,7 +52,7 @@ def mount_connections(pod: k8s.V1Pod, container_name: str, connections: Sequence
         container.volume_mounts.append(k8s.V1VolumeMount(name=volume, mount_path=connection.directory, read_only=True))
     if connections:
         # The triggerer, which logs for a deferred task, knows no secret of this process: the runner masks them itself.
-        data[_MASKED] = "\n".join(sorted({value for connection in connections for value in _values_of(connection)}))
+        data[_MASKED] = "\n".join(sorted({value for connection in connections for value in connection.secrets}))
         source = k8s.V1SecretVolumeSource(
             secret_name=name, items=[k8s.V1KeyToPath(key=_MASKED, path=_MASKED)], default_mode=0o440
         )
@@ -64,13 +61,6 @@ def mount_connections(pod: k8s.V1Pod, container_name: str, connections: Sequence
             k8s.V1VolumeMount(name=f"{_VOLUME}-{_MASKED}", mount_path=f"{SECRETS_DIRECTORY}/{_VOLUME}", read_only=True)
         )
     return data
-
-
-def _values_of(connection: CredentialFiles) -> set[str]:
-    """Return whatever in the files is long enough to be a secret and no mere name of a setting."""
-    words = {word for content in connection.files.values() for word in re.split(r"[\s\"',]|\\n", content)}
-    words |= {word.partition("=")[2] for word in words}
-    return {word for word in words if len(word) >= _SHORTEST_VALUE and not re.fullmatch(r"[a-z_:]+", word)}
 
 
 def create_for_pod(client: CoreV1Api, pod: k8s.V1Pod, data: dict[str, str], *, is_new: bool) -> None:

@@ -181,3 +181,44 @@ def test_what_cannot_become_files_is_refused_without_its_secrets(
 def test_a_missing_connection_is_named() -> None:
     with pytest.raises(SkyCredentialsError, match="credentials: connection 'nowhere' does not exist"):
         read_connection(Credential(connection="nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "fields", "cloud", "secrets"),
+    [
+        pytest.param(
+            "aws",
+            {"login": "AKIA", "password": "short-secret12", "extra": {"aws_session_token": "s", "region_name": "eu"}},
+            None,
+            {"AKIA", "short-secret12", "s"},
+            id="aws",
+        ),
+        pytest.param(
+            "google_cloud_platform",
+            {"extra": {"keyfile_dict": {**KEY, "project_id": "training-of-models-2026"}}},
+            None,
+            {KEY["private_key"]},
+            id="gcp",
+        ),
+        pytest.param(
+            "generic",
+            {"password": "correct\"horse'battery,staple"},
+            "lambda",
+            {"correct\"horse'battery,staple", "correct\\\"horse'battery,staple"},
+            id="token",
+        ),
+    ],
+)
+def test_what_is_secret_is_what_the_connection_says_is(
+    monkeypatch: pytest.MonkeyPatch,
+    masked: list[str],
+    conn_type: str,
+    fields: dict[str, Any],
+    cloud: str | None,
+    secrets: set[str],
+) -> None:
+    set_connection(monkeypatch, "c", conn_type, **fields)
+    files = read_connection(Credential(connection="c", cloud=cloud))
+    assert set(files.secrets) == secrets
+    assert secrets <= set(masked)
+    assert not [secret for secret in secrets if secret in repr(files)]

@@ -126,16 +126,14 @@ class TestCredentials:
         pod = k8s.V1Pod(
             metadata=k8s.V1ObjectMeta(name="pod"), spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base")])
         )
-        private_key = "-----BEGIN KEY-----\\nMIIEvQIBADANBgkqhkiG9w0\\n-----END KEY-----"
-        files = {
-            "a": f"[default]\nregion = eu-central-1\naws_secret_access_key = {SECRET}\n",
-            "b": f'{{"key": "{private_key}"}}',
-        }
-        connection = CredentialFiles(connection="aws", directory="/home/sky/.aws", files=files)
-        token = CredentialFiles(connection="t", directory="/home/sky/.t", files={"keys": "api_key=0123456789abcdef"})
+        private_key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END KEY-----"
+        files = {"a": f"project = training-of-models-2026\nkey = {SECRET}\n"}
+        connection = CredentialFiles(
+            connection="a", directory="/home/sky/.a", files=files, secrets=(SECRET, private_key)
+        )
+        token = CredentialFiles(connection="t", directory="/home/sky/.t", files={"t": "x"}, secrets=('it\'s "short"',))
         masked = mount_connections(pod, "base", [connection, token])["masked"].splitlines()
-        assert set(masked) >= {SECRET, "MIIEvQIBADANBgkqhkiG9w0", "0123456789abcdef"}
-        assert not {"eu-central-1", "aws_secret_access_key"} & set(masked)
+        assert set(masked) == {SECRET, *private_key.splitlines(), 'it\'s "short"'}
         (mount,) = [mount for mount in pod.spec.containers[0].volume_mounts if mount.name.endswith("masked")]
         assert mount.mount_path.startswith(f"{SECRETS_DIRECTORY}/")
 
