@@ -33,8 +33,9 @@ def links_of(result: SkyResult, dashboard: str | None) -> dict[str, str]:
     """
     group = result.action.partition("_")[0]
     if result.action in {"serve_up", "serve_update"} and isinstance(result.return_value, str):
-        endpoint = result.return_value
-        return {ENDPOINT: endpoint if "://" in endpoint else f"http://{endpoint}"}
+        endpoint = result.return_value if "://" in result.return_value else f"http://{result.return_value}"
+        # Airflow's pages link to whatever it is.
+        return {ENDPOINT: endpoint} if endpoint.startswith(("http://", "https://")) else {}
     if dashboard is None or group in _WITHOUT_PAGE:
         return {}
     page = f"{dashboard}/{_PAGES.get(group, 'clusters')}"

@@ -52,6 +52,7 @@ LINKS = (SkyPilotDashboardLink, SkyJobLogLink, SkyServeEndpointLink)
         pytest.param({"action": "volume_list"}, {"dashboard": f"{DASHBOARD}/volumes"}, id="volumes"),
         pytest.param({"action": "check"}, {"dashboard": f"{DASHBOARD}/infra"}, id="infra"),
         pytest.param({"action": "serve_status", "return_value": []}, {}, id="no page for services"),
+        pytest.param({"action": "serve_up", "return_value": "javascript://x/%0aalert(1)"}, {}, id="no page at all"),
     ],
 )
 def test_what_a_result_links_to(fields: dict[str, Any], links: dict[str, str]) -> None:
