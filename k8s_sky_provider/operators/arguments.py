@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeGuard
 
-from airflow.providers.common.compat.sdk import XComArg
+from airflow.providers.common.compat.sdk import XComArg, redact
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.task import TO_BE_RENDERED
@@ -257,6 +257,34 @@ def as_nodes(nodes: object) -> str | list[int]:
 
     :raises SkyRequestError: if it is none of them
     """
+def check_carries_no_secret(arguments: Mapping[str, object]) -> None:
+    """Check that no text of a request is one that Airflow masks: whoever may read pods can read requests.
+
+    Airflow knows the passwords of connections and the values of variables with a sensitive name, once they are read.
+
+    :raises SkyRequestError: if one is, or has one in it
+    """
+    for field, value in arguments.items():
+        if any(redact(text) != text for text in _texts(value)):
+            raise SkyRequestError(
+                f"{field}: has a secret of an Airflow connection or variable in it, which everybody who may read pods "
+                "could read. Name a Kubernetes Secret instead, whose keys are in the environment: "
+                'credentials=[{"secret": ..., "env": True}]'
+            )
+
+
+def _texts(value: object) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, Mapping):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, (list, tuple)):
+            waiting += one
+
+
     if isinstance(nodes, str) and nodes in {"head", "all"}:
         return nodes
     ranks = [str(rank) for rank in nodes] if isinstance(nodes, Sequence) and not isinstance(nodes, str) else []

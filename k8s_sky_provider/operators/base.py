@@ -48,6 +48,7 @@ from k8s_sky_provider.operators.arguments import (
     as_choice,
     as_flag,
     as_whole_number,
+    check_carries_no_secret,
     check_choice,
     check_flags,
     check_models,
@@ -720,6 +721,7 @@ class SkyBaseOperator(KubernetesPodOperator):
             expected_mounts=workspace.expected_mounts,
             allow_network_file_system=workspace.allow_network_file_system,
         )
+        check_carries_no_secret(request.arguments)
         try:
             request.to_argument()
         except (ProtocolError, TypeError) as error:

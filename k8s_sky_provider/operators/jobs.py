@@ -16,7 +16,7 @@ from k8s_sky_provider.operators.arguments import (
     rendered_text,
 )
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for, dag_folder
-from k8s_sky_provider.operators.task import check_task, read_documents
+from k8s_sky_provider.operators.task import check_has_no_secret, check_task, read_documents
 from k8s_sky_provider.operators.task_operator import SkyTaskOperator
 from k8s_sky_provider.protocol import OnCancel
 
@@ -338,6 +338,8 @@ def _check_documents(documents: Sequence[object], source: str) -> list[dict[str,
     head = documents[0] if len(documents) > 1 else None
     is_head = isinstance(head, Mapping) and (set(head) == {"name"} or "execution" in head)
     first = [dict(head)] if is_head and isinstance(head, Mapping) else []
+    for header in first:
+        check_has_no_secret(header, source)
     tasks = documents[len(first) :]
     return [*first, *(check_task(task, f"{source}, task {number}") for number, task in enumerate(tasks, 1))]
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TO_BE_RENDERED = re.compile(r"{[{%]")
 """A template that Jinja has yet to render."""
 
+_DOCKER_PASSWORD = "SKYPILOT_DOCKER_PASSWORD"  # noqa: S105  # its name
 _NUMBER_OR_TEXT = (int, float, str)
 _ANY = (object,)
 
@@ -168,7 +169,7 @@ def check_task(task: object, source: str) -> dict[str, Any]:
     :raises SkyRequestError: if it is no mapping, has an unknown key, or a value of a wrong type
     """
     checked = _check_keys(task, source, "", TASK_KEYS)
-    _check_secrets(checked.get("secrets"), source)
+    check_has_no_secret(checked, source)
     if isinstance(checked.get("envs"), Mapping):
         # As SkyPilot does; YAML reads 2026-01-01 as a date, which JSON does not know.
         checked["envs"] = {
@@ -209,8 +210,45 @@ def _to_be_known(value: object) -> str:
     raise TypeError(f"{value!r} is of type {_type_name(value)}")
 
 
+def check_has_no_secret(task: Mapping[str, Any], source: str) -> None:
+    """Refuse the value of a secret: with the task it would stand in the pod's arguments for all to read.
+
+    :raises SkyRequestError: if a task, or the header of a job group, has one
+    """
+    _check_secrets(task.get("secrets"), source)
+    envs, workdir = task.get("envs"), task.get("workdir")
+    check_no_password(f"{source}: envs", envs)
+    if isinstance(workdir, Mapping):
+        check_git_url(f"{source}: workdir.url", workdir.get("url"))
+
+
+def check_no_password(field: str, envs: object) -> None:
+    """Check that the password of SkyPilot's login to an image registry is not among environment variables.
+
+    :raises SkyRequestError: if it is
+    """
+    if isinstance(envs, Mapping) and envs.get(_DOCKER_PASSWORD) is not None:
+        raise SkyRequestError(
+            f"{field}: {_DOCKER_PASSWORD} is a secret: name it as one (job_secrets=[{_DOCKER_PASSWORD!r}]), and give "
+            'the Kubernetes Secret that has it as a key: credentials=[{"secret": ..., "env": True}]'
+        )
+
+
+def check_git_url(field: str, url: object) -> None:
+    """Check that the URL of a repository has no password in it.
+
+    :raises SkyRequestError: if it has
+    """
+    userinfo = re.match(r"(\w+)://([^/?#]*)@", url) if isinstance(url, str) else None
+    if userinfo and (userinfo[1].startswith("http") or ":" in userinfo[2]):
+        raise SkyRequestError(
+            f"{field}: has a name or a password in it, which everybody who may read pods could read. Leave it out, and "
+            "give the token as key GIT_TOKEN of a Kubernetes Secret, which SkyPilot takes: "
+            'credentials=[{"secret": ..., "env": True}]'
+        )
+
+
 def _check_secrets(secrets: object, source: str) -> None:
-    """Refuse the value of a secret: with the task it would stand in the pod's arguments for all to read."""
     for name, value in secrets.items() if isinstance(secrets, Mapping) else ():
         if value is not None:
             raise SkyRequestError(

@@ -21,7 +21,7 @@ from k8s_sky_provider.operators.arguments import (
     rendered_text,
 )
 from k8s_sky_provider.operators.base import SkyBaseOperator, dag_folder
-from k8s_sky_provider.operators.task import check_task, read_task
+from k8s_sky_provider.operators.task import check_git_url, check_no_password, check_task, read_task
 from k8s_sky_provider.protocol import OnEviction, TaskOverrides
 
 if TYPE_CHECKING:
@@ -224,6 +224,7 @@ class SkyTaskOperator(SkyBaseOperator):
         :raises SkyRequestError: if the task or one of the arguments is wrong
         """
         self._check_alternatives()
+        check_no_password("envs", self.envs)
         overrides = TaskOverrides(
             resources={**self._resources(), **self.more_resources()},
             default_resources={**self._deployment_resources(), **self.default_resources()},
@@ -293,6 +294,7 @@ class SkyTaskOperator(SkyBaseOperator):
 
     def _workdir(self) -> str | dict[str, str] | None:
         if self.git_url is not None:
+            check_git_url("git_url", self.git_url)
             return {"url": self.git_url, **({"ref": self.git_ref} if self.git_ref is not None else {})}
         return rendered_text("workdir", self.workdir)
 

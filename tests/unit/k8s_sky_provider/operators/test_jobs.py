@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators import (
@@ -221,3 +222,10 @@ class TestWrongArguments:
         (tmp_path / "job.yaml").write_text("name: pipe\n---\nrun: x\n---\nrum: x\n")
         with pytest.raises(SkyRequestError, match=r"job.yaml, task 2: rum is not a key .* did you mean 'run'"):
             arguments_of(SkyJobLaunchOperator, tmp_path, sky_task_yaml="job.yaml")
+
+
+@pytest.mark.parametrize("secret", [{"secrets": {"A": "value"}}, {"envs": {"SKYPILOT_DOCKER_PASSWORD": "value"}}])
+def test_the_header_of_a_job_group_has_no_secret(secret: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "group.yaml").write_text(yaml.safe_dump_all([{**GROUP[0], **secret}, *GROUP[1:]]))
+    with pytest.raises(SkyRequestError, match=r"group\.yaml.*: .*(has its value in the task|is a secret)"):
+        arguments_of(SkyJobLaunchOperator, tmp_path, sky_task_yaml="group.yaml")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections import UserList
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, mask_secret
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -439,3 +440,60 @@ class TestClusterName:
         assert re.fullmatch(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?", name)
         assert name == name.lower()
         assert len(name) <= 40
+
+
+class TestSecrets:
+    """A request carries no secret: whoever may read pods can read it."""
+
+    @pytest.fixture
+    def password(self) -> str:
+        password = "hunter2-of-the-warehouse"
+        # As Airflow does when it reads a connection.
+        mask_secret(password)
+        return password
+
+    @pytest.mark.parametrize(
+        ("field", "arguments"),
+        [
+            ("task", {"sky_task_yaml": {"run": "psql PASSWORD"}}),
+            ("task", {"sky_task_yaml": {"run": "x", "envs": {"A": "PASSWORD"}}}),
+            ("task", {"sky_task_yaml": {"run": "x", "_note": ["PASSWORD"]}}),
+            ("overrides", {"envs": {"A": "PASSWORD"}}),
+            ("overrides", {"config": {"kubernetes": {"a": ["b", "PASSWORD"]}}}),
+        ],
+    )
+    def test_that_airflow_knows(
+        self, password: str, kubernetes: FakeKubernetes, field: str, arguments: dict[str, Any]
+    ) -> None:
+        filled = json.loads(json.dumps({"sky_task_yaml": TASK, **arguments}).replace("PASSWORD", password))
+        with pytest.raises(SkyRequestError, match=f"{field}: has a secret of an Airflow connection") as caught:
+            run_task(lambda: make_launch(**filled), kubernetes)
+        assert password not in str(caught.value)
+        assert not kubernetes.created
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"git_url": "https://ghp_token@github.com/a/b"}, "git_url: has a name or a password in it"),
+            ({"git_url": "{{ 'https://x:ghp_token@github.com/a/b' }}"}, "git_url: has a name or a password in it"),
+            ({"git_url": "ssh://git:pw@github.com/a/b"}, "git_url: has a name or a password in it"),
+            (
+                {"sky_task_yaml": {"run": "x", "workdir": {"url": "https://x:ghp_token@github.com/a/b"}}},
+                "sky_task_yaml: workdir.url: has a name or a password in it",
+            ),
+            ({"envs": {"SKYPILOT_DOCKER_PASSWORD": "ghp_token"}}, "envs: SKYPILOT_DOCKER_PASSWORD is a secret"),
+            (
+                {"sky_task_yaml": {"run": "x", "envs": {"SKYPILOT_DOCKER_PASSWORD": "ghp_token"}}},
+                "sky_task_yaml: envs: SKYPILOT_DOCKER_PASSWORD is a secret",
+            ),
+        ],
+        ids=str,
+    )
+    def test_that_stands_where_one_is_given(self, arguments: dict[str, Any], message: str) -> None:
+        with pytest.raises(SkyRequestError, match=re.escape(message)) as caught:
+            arguments_of(make_launch(**arguments))
+        assert "ghp_token" not in str(caught.value)
+
+    @pytest.mark.parametrize("url", ["https://github.com/a/b@c", "ssh://git@github.com/a/b", "git@github.com:a/b"])
+    def test_others_are_none(self, url: str) -> None:
+        assert arguments_of(make_launch(git_url=url))["overrides"]["workdir"] == {"url": url}
