@@ -20,6 +20,7 @@ _FLAGS = {
 }
 
 _GLOB = re.compile(r"[*?\[\]]")
+_TEMPLATES = re.compile(r"{{.*?}}|{%.*?%}", re.DOTALL)
 _CLUSTER_NAMES = re.compile(r"[-_.a-zA-Z0-9*?\[\]^!]+")
 
 
@@ -28,7 +29,12 @@ def check_cluster_name(name: object) -> None:
 
     :raises SkyRequestError: if SkyPilot would refuse it
     """
-    if isinstance(name, str) and not TO_BE_RENDERED.search(name) and not _CLUSTER_NAME.fullmatch(name):
+    if isinstance(name, str) and not TO_BE_RENDERED.search(name):
+        _check_cluster_name(name)
+
+
+def _check_cluster_name(name: str) -> None:
+    if not _CLUSTER_NAME.fullmatch(name):
         raise SkyRequestError(
             f"cluster_name: {name!r} must start with a letter, end with a letter or digit, "
             "and have only letters, digits, '-', '_' and '.' between"
@@ -42,7 +48,7 @@ def rendered_cluster_name(name: object) -> str:
     """
     if not is_name(name):
         raise SkyRequestError(f"cluster_name: {name!r} is no name; did the task that it comes from return one?")
-    check_cluster_name(name)
+    _check_cluster_name(name)
     return name
 
 
@@ -56,14 +62,42 @@ def check_cluster_names(argument: str, names: object) -> None:
 
     :raises SkyRequestError: if one of them can be no cluster's name
     """
-    for name in [names] if isinstance(names, str) else names if isinstance(names, Sequence) else ():
-        if isinstance(name, str) and _GLOB.search(name) and not TO_BE_RENDERED.search(name):
-            if not _CLUSTER_NAMES.fullmatch(name):
-                raise SkyRequestError(
-                    f"{argument}: {name!r} must have only letters, digits, '-', '_', '.' and the wildcards *, ? and []"
-                )
-        else:
-            check_cluster_name(name)
+    for name in _each(names):
+        if isinstance(name, str) and not TO_BE_RENDERED.search(name):
+            _check_name_or_glob(argument, name)
+
+
+def _check_name_or_glob(argument: str, name: str) -> None:
+    if not _GLOB.search(name):
+        _check_cluster_name(name)
+    elif not _CLUSTER_NAMES.fullmatch(name):
+        raise SkyRequestError(
+            f"{argument}: {name!r} must have only letters, digits, '-', '_', '.' and the wildcards *, ? and []"
+        )
+
+
+def _each(names: object) -> Sequence[object]:
+    return [names] if isinstance(names, str) else names if isinstance(names, Sequence) else ()
+
+
+def has_globs(names: object) -> bool:
+    """Tell whether the author of a DAG has written a wildcard, outside of what Jinja renders."""
+    texts = [_TEMPLATES.sub("", name) for name in _each(names) if isinstance(name, str)]
+    return any(map(_GLOB.search, texts))
+
+
+def check_globs(argument: str, names: str | list[str], *, may_have_globs: bool) -> None:
+    """Check that names which came from Jinja or XCom alone mean one thing each, and not all that there is.
+
+    :param may_have_globs: what :func:`has_globs` said of the argument as it was written
+    :raises SkyRequestError: if one of them has a wildcard
+    """
+    found = [name for name in _each(names) if isinstance(name, str) and _GLOB.search(name)]
+    if found and not may_have_globs:
+        raise SkyRequestError(
+            f"{argument}: {found[0]!r} has a wildcard that comes from a template or an XCom, where one name is "
+            "expected; write the wildcard into the DAG, outside of {{ }}"
+        )
 
 
 def rendered_cluster_names(argument: str, names: object) -> str | list[str]:
@@ -75,7 +109,8 @@ def rendered_cluster_names(argument: str, names: object) -> str | list[str]:
         raise SkyRequestError(
             f"{argument}: must be a name or a list of names, not {names!r}; did the task it comes from return one?"
         )
-    check_cluster_names(argument, names)
+    for name in _each(names):
+        _check_name_or_glob(argument, str(name))
     return names if isinstance(names, str) else list(names)
 
 
@@ -222,6 +257,34 @@ def rendered_names(name: str, value: object) -> list[str] | None:
     return list(names)
 
 
+def check_carries_no_secret(arguments: Mapping[str, object]) -> None:
+    """Check that no text of a request is one that Airflow masks: whoever may read pods can read requests.
+
+    Airflow knows the passwords of connections and the values of variables with a sensitive name, once they are read.
+
+    :raises SkyRequestError: if one is, or has one in it
+    """
+    for field, value in arguments.items():
+        if any(redact(text) != text for text in _texts(value)):
+            raise SkyRequestError(
+                f"{field}: has a secret of an Airflow connection or variable in it, which everybody who may read pods "
+                "could read. Name a Kubernetes Secret instead, whose keys are in the environment: "
+                'credentials=[{"secret": ..., "env": True}]'
+            )
+
+
+def _texts(value: object) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, Mapping):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, (list, tuple)):
+            waiting += one
+
+
 def check_path(field: str, path: object) -> None:
     """Check a path; one that is still to be rendered or comes from XCom passes.
 
@@ -257,34 +320,6 @@ def as_nodes(nodes: object) -> str | list[int]:
 
     :raises SkyRequestError: if it is none of them
     """
-def check_carries_no_secret(arguments: Mapping[str, object]) -> None:
-    """Check that no text of a request is one that Airflow masks: whoever may read pods can read requests.
-
-    Airflow knows the passwords of connections and the values of variables with a sensitive name, once they are read.
-
-    :raises SkyRequestError: if one is, or has one in it
-    """
-    for field, value in arguments.items():
-        if any(redact(text) != text for text in _texts(value)):
-            raise SkyRequestError(
-                f"{field}: has a secret of an Airflow connection or variable in it, which everybody who may read pods "
-                "could read. Name a Kubernetes Secret instead, whose keys are in the environment: "
-                'credentials=[{"secret": ..., "env": True}]'
-            )
-
-
-def _texts(value: object) -> Iterator[str]:
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, Mapping):
-            waiting += [*one.keys(), *one.values()]
-        elif isinstance(one, (list, tuple)):
-            waiting += one
-
-
     if isinstance(nodes, str) and nodes in {"head", "all"}:
         return nodes
     ranks = [str(rank) for rank in nodes] if isinstance(nodes, Sequence) and not isinstance(nodes, str) else []

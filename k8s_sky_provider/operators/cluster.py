@@ -12,7 +12,9 @@ from k8s_sky_provider.operators.arguments import (
     check_choice,
     check_cluster_names,
     check_flags,
+    check_globs,
     check_whole_number,
+    has_globs,
     is_known,
     rendered_cluster_names,
     rendered_text,
@@ -68,6 +70,7 @@ class SkyStartOperator(SkyBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
+        self._may_have_globs = has_globs(cluster_name)
         check_whole_number("idle_minutes_to_autostop", idle_minutes_to_autostop, 0)
         if wait_for is not None:
             check_choice("wait_for", wait_for, WAIT_FOR)
@@ -85,7 +88,7 @@ class SkyStartOperator(SkyBaseOperator):
         minutes = self.idle_minutes_to_autostop
         _check_idleness(down=self.down, minutes=minutes)
         return {
-            "cluster_name": rendered_cluster_names("cluster_name", self.cluster_name),
+            "cluster_name": _meant(self.cluster_name, may_have_globs=self._may_have_globs),
             "idle_minutes_to_autostop": None
             if minutes is None
             else as_whole_number("idle_minutes_to_autostop", minutes, 0),
@@ -127,6 +130,7 @@ class SkyStopOperator(SkyBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
+        self._may_have_globs = has_globs(cluster_name)
         _check_graceful(graceful=graceful, graceful_timeout=graceful_timeout)
         self.cluster_name = cluster_name
         self.graceful = graceful
@@ -135,7 +139,7 @@ class SkyStopOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``stop``."""
         return {
-            "cluster_name": rendered_cluster_names("cluster_name", self.cluster_name),
+            "cluster_name": _meant(self.cluster_name, may_have_globs=self._may_have_globs),
             **_graceful_arguments(graceful=self.graceful, graceful_timeout=self.graceful_timeout),
         }
 
@@ -183,6 +187,7 @@ class SkyAutostopOperator(SkyBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
+        self._may_have_globs = has_globs(cluster_name)
         check_whole_number("idle_minutes", idle_minutes, 0)
         if wait_for is not None:
             check_choice("wait_for", wait_for, WAIT_FOR)
@@ -206,7 +211,7 @@ class SkyAutostopOperator(SkyBaseOperator):
         _check_cancel(cancel=self.cancel, down=self.down, hook=hook)
         idle_minutes = as_whole_number("idle_minutes", self.idle_minutes, 0)
         return {
-            "cluster_name": rendered_cluster_names("cluster_name", self.cluster_name),
+            "cluster_name": _meant(self.cluster_name, may_have_globs=self._may_have_globs),
             "idle_minutes": -1 if as_flag("cancel", self.cancel) else idle_minutes,
             "wait_for": None if self.wait_for is None else as_choice("wait_for", self.wait_for, WAIT_FOR),
             "down": as_flag("down", self.down),
@@ -252,6 +257,7 @@ class SkyDownOperator(SkyBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
+        self._may_have_globs = has_globs(cluster_name)
         check_flags(purge=purge)
         _check_graceful(graceful=graceful, graceful_timeout=graceful_timeout)
         self.cluster_name = cluster_name
@@ -262,7 +268,7 @@ class SkyDownOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``down``."""
         return {
-            "cluster_name": rendered_cluster_names("cluster_name", self.cluster_name),
+            "cluster_name": _meant(self.cluster_name, may_have_globs=self._may_have_globs),
             "purge": as_flag("purge", self.purge),
             **_graceful_arguments(graceful=self.graceful, graceful_timeout=self.graceful_timeout),
         }
@@ -371,6 +377,13 @@ class SkyCostReportOperator(SkyBaseOperator):
             "days": as_whole_number("days", self.days, 0) or None,
             "all": as_flag("all", self.all),
         }
+
+
+def _meant(cluster_name: object, *, may_have_globs: bool) -> str | list[str]:
+    """Return the clusters that something is done with, after Jinja and XCom."""
+    names = rendered_cluster_names("cluster_name", cluster_name)
+    check_globs("cluster_name", names, may_have_globs=may_have_globs)
+    return names
 
 
 def _names_to_list(names: ClusterNames | None) -> list[str] | None:

@@ -10,7 +10,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.arguments import as_flag, check_flags
+from k8s_sky_provider.operators.arguments import as_flag, check_flags, rendered_cluster_name
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for
 from k8s_sky_provider.operators.earlier_pods import OWNER_ANNOTATION, has_ended, kill
 from k8s_sky_provider.operators.task_states import states_of
@@ -92,6 +92,8 @@ class SkyReapOperator(SkyBaseOperator):
         rows: Any = self.clusters
         if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) and "name" in row for row in rows):
             raise SkyRequestError(f"clusters: must be what SkyStatusOperator(owners=True) returned, not {rows!r}")
+        for row in rows:
+            rendered_cluster_name(row["name"])
         named = as_flag("named", self.named)
         workspace = self.resolve_workspace()
         workspace.check_keeps_notes("clusters")

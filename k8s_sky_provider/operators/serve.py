@@ -14,8 +14,10 @@ from k8s_sky_provider.operators.arguments import (
     as_whole_number,
     check_choice,
     check_flags,
+    check_globs,
     check_number,
     check_whole_number,
+    has_globs,
     is_known,
     is_name,
     rendered_names,
@@ -194,13 +196,20 @@ class SkyServeDownOperator(SkyBaseOperator):
         super().__init__(**kwargs)
         check_flags(all=all, purge=purge)
         _check_names("service_names", service_names, everything=all)
+        self._may_have_globs = has_globs(service_names)
         self.service_names = service_names
         self.all = all
         self.purge = purge
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``serve_down``."""
-        return _down_arguments("service_names", self.service_names, everything=self.all, purge=self.purge)
+        return _down_arguments(
+            "service_names",
+            self.service_names,
+            everything=self.all,
+            purge=self.purge,
+            may_have_globs=self._may_have_globs,
+        )
 
 
 class SkyServeLogsOperator(SkyBaseOperator):
@@ -374,17 +383,29 @@ class SkyPoolDownOperator(SkyBaseOperator):
         super().__init__(**kwargs)
         check_flags(all=all, purge=purge)
         _check_names("pool_names", pool_names, everything=all)
+        self._may_have_globs = has_globs(pool_names)
         self.pool_names = pool_names
         self.all = all
         self.purge = purge
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``pool_down``."""
-        return _down_arguments("pool_names", self.pool_names, everything=self.all, purge=self.purge)
+        return _down_arguments(
+            "pool_names",
+            self.pool_names,
+            everything=self.all,
+            purge=self.purge,
+            may_have_globs=self._may_have_globs,
+        )
 
 
 def _check_name(field: str, name: object) -> None:
-    if isinstance(name, str) and not TO_BE_RENDERED.search(name) and not _NAME.fullmatch(name):
+    if isinstance(name, str) and not TO_BE_RENDERED.search(name):
+        _check_rendered_name(field, name)
+
+
+def _check_rendered_name(field: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
         raise SkyRequestError(
             f"{field}: {name!r} must start with a letter, end with a letter or digit, "
             "and have only letters, digits, '-', '_' and '.' between"
@@ -394,7 +415,7 @@ def _check_name(field: str, name: object) -> None:
 def _rendered_name(field: str, name: object) -> str:
     if not is_name(name):
         raise SkyRequestError(f"{field}: {name!r} is no name; did the task that it comes from return one?")
-    _check_name(field, name)
+    _check_rendered_name(field, name)
     return name
 
 
@@ -416,15 +437,25 @@ def _check_names(field: str, names: object, *, everything: object) -> None:
     if is_known(everything) and is_known(names) and as_flag("all", everything) == (names is not None):
         raise SkyRequestError(f"{field}: name them, or give all=True for all of them")
     for name in [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else ():
-        if isinstance(name, str) and not TO_BE_RENDERED.search(name) and not _NAME_OR_GLOB.fullmatch(name):
-            raise SkyRequestError(
-                f"{field}: {name!r} must have only letters, digits, '-', '_', '.' and the wildcards *, ? and []"
-            )
+        if isinstance(name, str) and not TO_BE_RENDERED.search(name):
+            _check_name_or_glob(field, name)
 
 
-def _down_arguments(field: str, names: object, *, everything: object, purge: object) -> dict[str, Any]:
+def _check_name_or_glob(field: str, name: str) -> None:
+    if not _NAME_OR_GLOB.fullmatch(name):
+        raise SkyRequestError(
+            f"{field}: {name!r} must have only letters, digits, '-', '_', '.' and the wildcards *, ? and []"
+        )
+
+
+def _down_arguments(
+    field: str, names: object, *, everything: object, purge: object, may_have_globs: bool
+) -> dict[str, Any]:
     rendered = rendered_names(field, names)
     if not as_flag("all", everything) and not rendered:
         raise SkyRequestError(f"{field}: {names!r} names none; did the task that it comes from return one?")
     _check_names(field, rendered, everything=everything)
+    for name in rendered or ():
+        _check_name_or_glob(field, name)
+    check_globs(field, rendered or [], may_have_globs=may_have_globs)
     return {"names": rendered, "purge": as_flag("purge", purge)}

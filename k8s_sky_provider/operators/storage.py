@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.arguments import as_flag, check_flags, is_known, rendered_names, rendered_text
+from k8s_sky_provider.operators.arguments import (
+    as_flag,
+    check_flags,
+    check_globs,
+    has_globs,
+    is_known,
+    rendered_names,
+    rendered_text,
+)
 from k8s_sky_provider.operators.base import SkyBaseOperator, dag_folder
 from k8s_sky_provider.operators.task import TO_BE_RENDERED, read_documents
 
@@ -125,7 +133,7 @@ class SkyVolumeDeleteOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``volume_delete``."""
         return {
-            "names": _rendered_names(self.names),
+            "names": _rendered_names(self.names, may_have_globs=self._may_have_globs),
             "missing_ok": as_flag("missing_ok", self.missing_ok),
             "purge": as_flag("purge", self.purge),
         }
@@ -188,6 +196,8 @@ class SkyStorageDeleteOperator(SkyBaseOperator):
         _check_which(names, all_storage)
         if names is not None:
             _check_names(names)
+        self._may_have_globs = has_globs(names)
+        self._may_have_globs = has_globs(names)
         self.names = names
         self.all_storage = all_storage
         self.missing_ok = missing_ok
@@ -197,7 +207,7 @@ class SkyStorageDeleteOperator(SkyBaseOperator):
         _check_which(self.names, self.all_storage)
         everything = as_flag("all_storage", self.all_storage)
         return {
-            "names": [] if everything else _rendered_names(self.names),
+            "names": [] if everything else _rendered_names(self.names, may_have_globs=self._may_have_globs),
             "all": everything,
             "missing_ok": as_flag("missing_ok", self.missing_ok),
         }
@@ -251,13 +261,14 @@ def _check_volume(volume: object, source: str) -> dict[str, Any]:
 
 def _check_names(names: object) -> None:
     if isinstance(names, str) and not TO_BE_RENDERED.search(names):
-        _rendered_names(names)
+        _rendered_names(names, may_have_globs=True)
     elif isinstance(names, (list, tuple)) and not names:
         raise SkyRequestError("names: is empty; give the names of what to delete")
 
 
-def _rendered_names(names: object) -> list[str]:
+def _rendered_names(names: object, *, may_have_globs: bool) -> list[str]:
     rendered = rendered_names("names", names)
     if not rendered or not all(name.strip() for name in rendered):
         raise SkyRequestError(f"names: {names!r} names nothing; give the names of what to delete")
+    check_globs("names", rendered, may_have_globs=may_have_globs)
     return rendered

@@ -109,18 +109,19 @@ class FileStore:
 
     def note(self, kind: str, name: str, content: dict[str, JsonValue]) -> None:
         """Write a note, whole or not at all, over an earlier one."""
-        directory = self._directory / kind
+        path = self._path(kind, name)
+        directory = path.parent
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as file:
             json.dump(content, file)
             file.flush()
             os.fsync(file.fileno())
-        Path(file.name).replace(directory / f"{name}.json")
+        Path(file.name).replace(path)
 
     def read_note(self, kind: str, name: str) -> dict[str, JsonValue] | None:
         """Return a note; None if there is none, or none that can be read."""
         try:
-            content = json.loads((self._directory / kind / f"{name}.json").read_text())
+            content = json.loads(self._path(kind, name).read_text())
         except (FileNotFoundError, ValueError):
             return None
         return content if isinstance(content, dict) else None
@@ -135,6 +136,11 @@ class FileStore:
             except FileNotFoundError:
                 # Another pod was faster.
                 continue
+
+    def _path(self, kind: str, name: str) -> Path:
+        if "/" in name or "\0" in name:
+            raise ActionFailedError(ExitCode.REQUEST_WRONG, f"{name!r} cannot be a name: it has a slash or a NUL")
+        return self._directory / kind / f"{name}.json"
 
     def try_lock(self, name: str, *, shared: bool) -> bool:
         """Take a lock if nobody has it, or only others that share it; the kernel frees it when this process ends."""

@@ -213,6 +213,20 @@ class TestNames:
         with pytest.raises(SkyRequestError, match=f"{argument}: .* must have only letters, digits"):
             make(kind, **{argument: names})
 
+    @pytest.mark.parametrize("kind", [kind for kind in MANY if kind is not SkyQueueOperator])
+    @pytest.mark.parametrize("names", ["{{ '*' }}", "train-{{ '[ab]' }}", ["a", "{{ '*' }}"]], ids=str)
+    def test_a_wildcard_that_the_author_did_not_write(self, kind: type[SkyBaseOperator], names: Any) -> None:
+        with pytest.raises(SkyRequestError, match=r"cluster_name: .* has a wildcard that comes from a template"):
+            arguments_of(make(kind, cluster_name=names))
+
+    @pytest.mark.parametrize("kind", [*MANY, *ONE])
+    @pytest.mark.parametrize("name", ["../../../.ssh/x{{", "a{%/../b"])
+    def test_a_name_that_looks_like_a_template_when_it_is_rendered(
+        self, kind: type[SkyBaseOperator], name: str
+    ) -> None:
+        with pytest.raises(SkyRequestError, match=r"cluster_name: .* must"):
+            arguments_of(make(kind, cluster_name=f"{{{{ {name!r} }}}}"))
+
     @pytest.mark.parametrize("kind", ONE)
     def test_a_glob_where_one_cluster_is_meant(self, kind: type[SkyBaseOperator]) -> None:
         with pytest.raises(SkyRequestError, match=re.escape("cluster_name: 'train-*' must start with a letter")):

@@ -130,3 +130,8 @@ class TestPods:
 
     def test_a_dry_run_ends_none(self, kubernetes: FakeKubernetes) -> None:
         assert self.reap(kubernetes, {"task": "failed"}, dryrun=True) == []
+
+
+def test_a_name_that_is_a_path_is_refused() -> None:
+    with pytest.raises(SkyRequestError, match=r"cluster_name: '\.\./.*evil' must start with a letter"):
+        arguments_of([row("over", "../../../sky_workdir/evil")], named=True)

@@ -196,3 +196,17 @@ def test_a_wrong_argument_is_named_when_it_is_rendered(
 ) -> None:
     with pytest.raises(SkyRequestError, match=re.escape(message)):
         arguments_of(kind, **arguments)
+
+
+@pytest.mark.parametrize(("kind", "argument"), DOWN)
+def test_a_wildcard_that_the_author_did_not_write_is_refused(kind: type[SkyBaseOperator], argument: str) -> None:
+    with pytest.raises(SkyRequestError, match=f"{argument}: .* has a wildcard that comes from a template"):
+        arguments_of(kind, **{argument: "{{ '*' }}"})
+    assert arguments_of(kind, **{argument: "{{ 'a' }}-*"})["names"] == ["a-*"]
+    with pytest.raises(SkyRequestError, match=f"{argument}: .* must have only letters"):
+        arguments_of(kind, **{argument: "{{ '../x{{' }}"})
+
+
+def test_a_name_that_looks_like_a_template_when_it_is_rendered_is_refused() -> None:
+    with pytest.raises(SkyRequestError, match=r"service_name: '\.\./x{{' must start with a letter"):
+        arguments_of(SkyServeUpOperator, **{**UP, "service_name": "{{ '../x{{' }}"})

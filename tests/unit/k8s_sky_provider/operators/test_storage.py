@@ -144,3 +144,10 @@ def test_a_wrong_argument_that_only_shows_after_jinja(
 ) -> None:
     with pytest.raises(SkyRequestError, match=re.escape(message)):
         arguments_of(kind(task_id="task", dag=make_dag(tmp_path), **arguments))
+
+
+@pytest.mark.parametrize("kind", [SkyVolumeDeleteOperator, SkyStorageDeleteOperator])
+def test_a_wildcard_that_the_author_did_not_write_deletes_nothing(kind: type[SkyBaseOperator]) -> None:
+    with pytest.raises(SkyRequestError, match=r"names: .* has a wildcard that comes from a template"):
+        arguments_of(kind(task_id="task", dag=make_dag(), names="{{ '*' }}"))
+    assert arguments_of(kind(task_id="task", dag=make_dag(), names="{{ 'a' }}-*"))["names"] == ["a-*"]
