@@ -15,9 +15,13 @@ from k8s_sky_provider.runner.actions.run import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import IO
 
     from k8s_sky_provider.runner.actions.run import Run
 
+
+LONGEST_PIECE = 64 * 1024
+"""Characters of output that are read at once; of a longer last line, so many are the value."""
 
 SECONDS_TO_END = 5.0
 SECONDS_TO_READ_THE_END = 2.0
@@ -44,7 +48,7 @@ def bash(run: Run) -> Outcome:
         errors="replace",
         start_new_session=True,
     )
-    reader = threading.Thread(target=_show, args=(process, lines), daemon=True)
+    reader = threading.Thread(target=_show, args=(process.stdout, lines), daemon=True)
     reader.start()
     try:
         process.wait()
@@ -55,17 +59,21 @@ def bash(run: Run) -> Outcome:
     failed = process.returncode != 0
     return Outcome(
         return_value=lines[0].rstrip("\n") if lines else "",
+        is_of_a_job=True,
         exit_code=ExitCode.JOB_FAILED if failed else ExitCode.OK,
         reason=f"The command ended with exit code {process.returncode}" if failed else "",
         job_exit_codes=[process.returncode],
     )
-        is_of_a_job=True,
 
 
-def _show(process: subprocess.Popen[str], lines: collections.deque[str]) -> None:
-    for line in process.stdout or ():
-        print(line, end="")
-        lines.append(line)
+def _show(output: IO[str], lines: collections.deque[str]) -> None:
+    begins = True
+    # Not line by line: a command may print any number of gigabytes without an end.
+    for piece in iter(lambda: output.readline(LONGEST_PIECE), ""):
+        print(piece, end="")
+        if begins:
+            lines.append(piece)
+        begins = piece.endswith("\n")
 
 
 def _end(process: subprocess.Popen[str]) -> None:

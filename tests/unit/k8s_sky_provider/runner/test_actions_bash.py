@@ -36,6 +36,14 @@ def test_its_output_is_in_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert sorted(capfd.readouterr()) == ["one\n", "two\n"]
 
 
+def test_of_a_line_without_an_end_no_more_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("k8s_sky_provider.runner.actions.bash.LONGEST_PIECE", 4)
+    assert bash(tmp_path, "echo short; printf 0123456789").return_value == "0123"
+    assert capfd.readouterr().out == "short\n0123456789"
+
+
 def test_it_starts_in_the_work_directory(tmp_path: Path) -> None:
     bash(tmp_path, "touch here")
     bash(tmp_path, "touch there")
