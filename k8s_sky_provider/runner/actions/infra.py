@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner.actions.run import Outcome
+from k8s_sky_provider.runner.actions.run import Outcome, listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ def check(run: Run) -> Outcome:
     required = arguments["require"]
     asked = None if arguments["infra"] is None and not required else sorted({*(arguments["infra"] or []), *required})
     rows = run.engine.check_infra(asked)
-    # What can be used comes first: of a list that is too long, the end is cut.
+    # What can be used comes first.
     rows = sorted(
         ({**row, "reason": str(row["reason"])[:LONGEST_REASON]} for row in rows), key=lambda row: not row["enabled"]
     )
@@ -34,7 +34,7 @@ def check(run: Run) -> Outcome:
             exit_code=ExitCode.CREDENTIALS_REFUSED,
             reason=f"require: SkyPilot cannot use {said}",
         )
-    return Outcome(return_value=rows)
+    return listing(run, rows, "infra")
 
 
 def gpus(run: Run) -> Outcome:
@@ -42,7 +42,7 @@ def gpus(run: Run) -> Outcome:
     arguments = run.request.arguments
     rows = run.engine.list_gpus(arguments["accelerator"], count=arguments["count"], infra=arguments["infra"])
     rows = sorted(rows, key=lambda row: (row["price"] is None, row["price"] or 0))
-    return Outcome(return_value=rows)
+    return listing(run, rows, "accelerator, count or infra")
 
 
 ACTIONS: dict[str, Callable[[Run], Outcome]] = {"check": check, "gpus": gpus}

@@ -85,7 +85,7 @@ class Outcome:
 def listing(run: Run, rows: list[dict[str, JsonValue]], narrow_by: str) -> Outcome:
     """Return rows as the action's value. Rows that are too many for a result are a failure: a part would pass for all.
 
-    :param narrow_by: the arguments that make the list shorter
+    :param narrow_by: the arguments that make the list shorter; empty where there are none
     """
     result = SkyResult(
         action=run.request.action, exit_code=ExitCode.OK, return_value=rows, cluster_name=run.cluster_name
@@ -96,7 +96,7 @@ def listing(run: Run, rows: list[dict[str, JsonValue]], narrow_by: str) -> Outco
         return_value=rows,
         exit_code=ExitCode.REQUEST_WRONG,
         reason=f"the list has {len(rows)} rows, which do not fit into a result of {TERMINATION_MESSAGE_LIMIT} bytes: "
-        f"narrow it by {narrow_by}; the whole list is on the volume, below sky_logs/results",
+        f"{f'narrow it by {narrow_by}; ' if narrow_by else ''}the whole list is on the volume, below sky_logs/results",
     )
 
 

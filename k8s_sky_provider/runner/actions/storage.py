@@ -6,7 +6,7 @@ import fnmatch
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner.actions.run import Outcome
+from k8s_sky_provider.runner.actions.run import Outcome, listing
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def volume_delete(run: Run) -> Outcome:
 def volume_list(run: Run) -> Outcome:
     """List volumes."""
     arguments = run.request.arguments
-    return Outcome(return_value=run.engine.list_volumes(arguments["names"], refresh=bool(arguments["refresh"])))
+    return listing(run, run.engine.list_volumes(arguments["names"], refresh=bool(arguments["refresh"])), "names")
 
 
 def storage_delete(run: Run) -> Outcome:
@@ -53,7 +53,7 @@ def storage_delete(run: Run) -> Outcome:
 
 def storage_list(run: Run) -> Outcome:
     """List buckets."""
-    return Outcome(return_value=run.engine.list_storage())
+    return listing(run, run.engine.list_storage(), "")
 
 
 def _matching(patterns: list[str], known: list[str], kind: str, *, missing_ok: bool) -> list[str]:

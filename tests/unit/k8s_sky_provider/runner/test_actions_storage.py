@@ -47,6 +47,27 @@ def test_buckets_are_listed(engine: FakeEngine) -> None:
 
 
 @pytest.mark.parametrize(
+    ("action", "arguments", "lists"),
+    [
+        ("volume_list", {"names": None, "refresh": False}, "list_volumes"),
+        ("storage_list", {}, "list_storage"),
+        ("gpus", {"accelerator": None, "count": None, "infra": None}, "list_gpus"),
+        ("check", {"infra": None, "require": []}, "check_infra"),
+    ],
+)
+def test_a_list_that_is_too_long_is_an_error(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, action: str, arguments: dict[str, Any], lists: str
+) -> None:
+    row = {"price": None, "reason": "", "cloud": "", "enabled": True}
+    rows = [{**row, "name": f"{number:x}" * 8} for number in range(2000, 4000)]
+    monkeypatch.setattr(engine, lists, lambda *_, **__: rows, raising=False)
+    outcome = do(engine, action, **arguments)
+    assert outcome.exit_code is ExitCode.REQUEST_WRONG
+    assert outcome.reason.startswith("the list has 2000 rows, which do not fit")
+    assert len(outcome.return_value) == 2000
+
+
+@pytest.mark.parametrize(
     ("action", "more", "left"),
     [("volume_delete", {"purge": False}, "volumes"), ("storage_delete", {"all": False}, "buckets")],
 )
