@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -120,7 +121,9 @@ def make_venv(venv: Path, python: str, uv: str | None, requirements: list[str]) 
 
     :raises CallFailedError: if a command fails
     """
-    print(f"Installing into {venv}: {', '.join(requirements) or python}", flush=True)
+    # A URL may have a password in it.
+    shown = re.sub(r"//[^/@\s]+@", "//***@", ", ".join(requirements))
+    print(f"Installing into {venv}: {shown or python}", flush=True)
     shutil.rmtree(venv, ignore_errors=True)
     own = str(venv / "bin" / "python")
     run([uv, "venv", "--quiet", "--python", python, str(venv)] if uv else [python, "-m", "venv", str(venv)])

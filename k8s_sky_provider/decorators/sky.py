@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from airflow.providers.common.compat.sdk import DecoratedOperator, determine_kwa
 
 from k8s_sky_provider.decorators.source import source_of
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.arguments import rendered_cluster_name
+from k8s_sky_provider.operators.arguments import check_carries_no_secret, rendered_cluster_name
 from k8s_sky_provider.operators.launch import SkyLaunchOperator
 from k8s_sky_provider.protocol import RETURN_VALUE_LIMIT, OnCancel
 
@@ -153,12 +154,15 @@ class SkyDecoratedOperator(DecoratedOperator, SkyLaunchOperator):
 
     def _script(self, context: Context | None) -> str:
         args, kwargs = self._call_arguments(context)
+        requirements = _requirements(self.requirements)
+        # Here, where they can be read: the script has them encoded.
+        check_carries_no_secret({"op_args": args, "op_kwargs": kwargs, "requirements": requirements})
         call = {
             "function": self.python_callable.__name__,
             "args": args,
             "kwargs": kwargs,
             "python": self.python,
-            "requirements": _texts("requirements", self.requirements),
+            "requirements": requirements,
             "limit": RETURN_VALUE_LIMIT,
         }
         contents = {
@@ -204,7 +208,9 @@ class SkyDecoratedOperator(DecoratedOperator, SkyLaunchOperator):
         # A retry may go on with the job of the try before, which writes there.
         owner = dataclasses.replace(self.request_owner(context), try_number=1)
         digest = hashlib.sha256(json.dumps(dataclasses.asdict(owner)).encode()).hexdigest()[:16]
-        return f".k8s_sky/calls/{self.python_callable.__name__}-{digest}"
+        # Plain letters: SkyPilot and a shell read it.
+        name = re.sub(r"[^a-zA-Z0-9_]", "_", self.python_callable.__name__)
+        return f".k8s_sky/calls/{name}-{digest}"
 
 
 _OF_A_LAUNCH = {
@@ -229,6 +235,17 @@ def sky_task(
         decorated_operator_class=SkyDecoratedOperator,
         **kwargs,
     )
+
+
+def _requirements(value: object) -> list[str]:
+    requirements = _texts("requirements", value)
+    for requirement in requirements:
+        if not requirement.strip() or len(requirement.splitlines()) > 1 or requirement.lstrip().startswith("-"):
+            raise SkyRequestError(
+                f"requirements: {requirement!r} is not one requirement, as 'numpy>=2'; options of pip and several in "
+                "one text are none: set PIP_INDEX_URL and the like as envs or secrets of the job"
+            )
+    return requirements
 
 
 def _texts(name: str, value: object) -> list[str]:

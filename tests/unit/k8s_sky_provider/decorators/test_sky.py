@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred, XComArg, task, task_group
+from airflow.providers.common.compat.sdk import TaskDeferred, XComArg, mask_secret, task, task_group
 
 from k8s_sky_provider.decorators import sky_task
 from k8s_sky_provider.decorators.sky import SkyDecoratedOperator
@@ -287,3 +287,23 @@ class TestTaskFlow:
 
     def test_the_functions_docstring_is_the_tasks(self) -> None:
         assert make().doc_md == "Train a model."
+
+
+@pytest.mark.parametrize("requirement", ["numpy\n--index-url https://example.com", "-e .", " ", "a\rb"])
+def test_a_requirement_is_one_and_no_option(requirement: str) -> None:
+    with pytest.raises(SkyRequestError, match=r"requirements: .* is not one requirement"):
+        arguments_of(make(requirements=["numpy", requirement]))
+
+
+def test_a_secret_that_airflow_knows_is_no_argument_of_the_call() -> None:
+    mask_secret("hunter2-of-the-warehouse")
+    with pytest.raises(SkyRequestError, match="op_args: has a secret of an Airflow connection"):
+        arguments_of(make(train, {"password": ["hunter2-of-the-warehouse"]}))
+
+
+def test_a_function_may_have_any_name() -> None:
+    def größe() -> int:  # noqa: PLC2401  # the point of the test
+        return 1
+
+    file = arguments_of(make(größe))["return_file"]
+    assert re.fullmatch(r"\.k8s_sky/calls/gr__e-[0-9a-f]{16}/result\.json", file)
