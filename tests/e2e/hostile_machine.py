@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +24,8 @@ os.environ |= {"HOME": str(HOME), "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
 os.environ.pop("SKYPILOT_DB_CONNECTION_URI", None)
 
 # SkyPilot asks for HOME when it is imported.
-from sky.backends import CloudVmRayBackend  # noqa: E402
+from sky.backends import CloudVmRayBackend, backend_utils  # noqa: E402
+from sky.data import storage, storage_utils  # noqa: E402
 from sky.provision import docker_utils  # noqa: E402
 from sky.provision.kubernetes import instance  # noqa: E402
 from sky.utils import command_runner, message_utils  # noqa: E402
@@ -157,6 +159,25 @@ def check_finding(machine: Any) -> None:
         wrong.append(f"found: {found}")
 
 
+def check_uploads() -> None:
+    """What a machine has sent is uploaded again: SkyPilot asks for its size, and git for what is ignored in it."""
+    brought = write(HOME / "sky_workdir" / "brought" / "$(touch EXECUTED).tmp", "x").parent
+    write(brought / ".gitignore", "*.tmp\n")
+    subprocess.run(["git", "init", "--quiet"], cwd=brought, check=True)
+    with (brought / ".git" / "config").open("a") as config:
+        config.write(f"[core]\n\tfsmonitor = touch {ROOT}/EXECUTED\n")
+    ignored = storage_utils.get_excluded_files(str(brought))
+    if ignored != ["$(touch EXECUTED).tmp"]:
+        wrong.append(f"ignored: {ignored}")
+    if Path("EXECUTED").exists():
+        wrong.append("executed in the runner: a repository's fsmonitor")
+    store = storage.AzureBlobStore.__new__(storage.AzureBlobStore)
+    with refused("an upload to Azure"):
+        store.batch_az_blob_sync([str(brought)])
+    with refused("the size of a workdir"):
+        backend_utils.path_size_megabytes(str(write(HOME / "sky_workdir" / HOSTILE / "a.txt", "a").parent))
+
+
 def check_names_of_users() -> None:
     for pattern, begin in (
         (docker_utils._DOCKER_USER_PATTERN, "SKYPILOT_DOCKER_USER: "),
@@ -179,6 +200,7 @@ for machine in (
     print(type(machine).__name__)
     for check in (check_homes, check_paths, check_downloads, check_finding):
         check(machine)
+check_uploads()
 check_names_of_users()
 print(*wrong, sep="\n")
 print("all is well" if not wrong else f"{len(wrong)} are wrong")
