@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import errno
 import functools
+import hashlib
+import json
 import os
 import re
 import signal
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import k8s_sky_provider
-from k8s_sky_provider.protocol import ExitCode, JsonValue, ProtocolError, SkyRequest, SkyResult
+from k8s_sky_provider.protocol import ExitCode, JsonValue, Owner, ProtocolError, SkyRequest, SkyResult
 from k8s_sky_provider.runner import actions, credentials, own_pod, skypilot_version, state
 from k8s_sky_provider.runner.actions import once
 from k8s_sky_provider.runner.console import Console
@@ -84,8 +86,14 @@ def run_action(arguments: list[str], *, home: Path, make_engine: Callable[[], En
     result = _mask(result, console)
     if result.fits():
         return result
-    name = re.sub(r"[^-_.a-zA-Z0-9]", "_", "-".join(map(str, (*request.owner.task_instance, request.owner.try_number))))
-    return result.cut_to_fit(state.keep_whole(home, name[-200:], result.to_json()))
+    return result.cut_to_fit(state.keep_whole(home, _file_name(request.owner), result.to_json()))
+
+
+def _file_name(owner: Owner) -> str:
+    """Return a name that people can read, and that no other try has."""
+    names = [*map(str, owner.task_instance), str(owner.try_number)]
+    readable = re.sub(r"[^-_.a-zA-Z0-9]", "_", "-".join(names))
+    return f"{readable[-180:]}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]}"
 
 
 def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], console: Console) -> SkyResult:

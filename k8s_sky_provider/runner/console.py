@@ -6,13 +6,16 @@ returns, and encoded status lines meant for its own client. All of it goes throu
 
 from __future__ import annotations
 
+import base64
 import collections
+import json
 import math
 import os
 import re
 import sys
 import threading
 import time
+import urllib.parse
 from secrets import token_hex
 from typing import TYPE_CHECKING, Self
 
@@ -58,6 +61,14 @@ def clean_line(line: str) -> str | None:
     return shown.rstrip()
 
 
+def _forms_of(secret: str) -> Iterable[str]:
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield urllib.parse.quote(secret, safe="")
+    # As a Kubernetes Secret has it; within a longer text that is encoded it is another one.
+    yield base64.b64encode(secret.encode(errors="replace")).decode().rstrip("=")
+
+
 class Console:
     """While open, everything that this process and its children print comes out as plain lines.
 
@@ -81,8 +92,9 @@ class Console:
         return list(self._tail)
 
     def add_secrets(self, secrets: frozenset[str]) -> None:
-        """Replace these values too from now on."""
-        self._secrets = sorted({*self._secrets, *secrets}, key=len, reverse=True)
+        """Replace these values too from now on, also as JSON, URLs and base64 write them."""
+        forms = {form for secret in secrets for form in _forms_of(secret)}
+        self._secrets = sorted({*self._secrets, *forms}, key=len, reverse=True)
 
     def mask(self, text: str) -> str:
         """Return the text without the values of secrets."""

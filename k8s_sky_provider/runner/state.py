@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -83,6 +84,7 @@ def _check_writable(directory: Path) -> None:
 
 
 DAYS_TO_KEEP_NOTES = 30
+SECONDS_OF_A_DAY = 86400
 
 KEPT = ("sky_workdir", "sky_logs")
 """The home's directories for files, which are on the volume."""
@@ -173,7 +175,8 @@ def names_for_jobs(directory: Path = Path(SECRETS_DIRECTORY)) -> frozenset[str]:
 
 def to_mask(secrets: Iterable[str]) -> frozenset[str]:
     """Return what is not to be shown of secrets: each of their lines, for a log has lines, and passwords of URIs."""
-    lines = {line.strip() for text in secrets for line in text.splitlines()}
+    # A key within JSON has its line ends written as \\n.
+    lines = {part.strip() for text in secrets for line in text.splitlines() for part in (line, *line.split("\\n"))}
     values = lines.union(*map(_passwords, lines))
     return frozenset(value for value in values if len(value) >= SHORTEST_SECRET)
 
@@ -210,6 +213,14 @@ def forget(store: Store, *, unless: Callable[[str], bool]) -> None:
         store.forget_notes(kind, days=DAYS_TO_KEEP_NOTES, unless=lambda _: False)
 
 
+def _forget_results(directory: Path) -> None:
+    oldest = time.time() - DAYS_TO_KEEP_NOTES * SECONDS_OF_A_DAY
+    for path in directory.glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_mtime < oldest:
+                path.unlink()
+
+
 def keep_whole(home: Path, name: str, text: str) -> str | None:
     """Write a result that is too long for the termination message to the volume; return its path, or None."""
     if not has_volume(home):
@@ -217,8 +228,12 @@ def keep_whole(home: Path, name: str, text: str) -> str | None:
     directory = home / "sky_logs" / "results"
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        _forget_results(directory)
         path = directory / f"{name}.json"
-        path.write_text(text)
+        # Whoever else sees the volume need not see what tasks return; and what lies there may be a link.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "w") as file:  # noqa: PTH123  # no path
+            file.write(text)
     except OSError:
         return None
     return str(path)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 import sys
 import textwrap
 import time
+import urllib.parse
 from pathlib import Path
 
 import pytest
 
-from k8s_sky_provider.runner.console import TAIL_LINES, _duration, clean_line, without_terminal_codes
+from k8s_sky_provider.runner.console import TAIL_LINES, Console, _duration, clean_line, without_terminal_codes
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -117,6 +120,14 @@ def test_secrets_are_masked_in_the_log_and_in_its_tail() -> None:
         "from a child: ***",
         "['a *** and a ***', 'from a child: ***'] reason: ***",
     ]
+
+
+@pytest.mark.parametrize("secret", ['a"b\\c%/d', "größe+1", "plain-secret"])
+def test_a_secret_is_masked_as_json_urls_and_base64_write_it(secret: str) -> None:
+    console = Console(frozenset({secret}))
+    encoded = base64.b64encode(secret.encode()).decode()
+    for form in (secret, json.dumps(secret), urllib.parse.quote(secret, safe=""), encoded):
+        assert console.mask(f"x {form} y").strip("=") in {"x *** y", 'x "***" y', "x ***= y", "x ***== y"}
 
 
 def test_afterwards_both_outputs_are_what_they_were() -> None:

@@ -7,6 +7,7 @@ import errno
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from k8s_sky_provider.protocol import (
     SkyRequest,
     SkyResult,
 )
-from k8s_sky_provider.runner.__main__ import run_action
+from k8s_sky_provider.runner.__main__ import _file_name, run_action
 from k8s_sky_provider.runner.console import Console
 from k8s_sky_provider.runner.failure import ActionFailedError
 from unit.k8s_sky_provider.fake_engine import FakeEngine
@@ -392,8 +393,22 @@ class TestProcess:
         assert result.whole_result is not None
         path = Path(result.whole_result)
         assert path.parent == tmp_path / "sky_logs" / "results"
-        assert path.name == "airflow-my_dag_1-manual__2026-01-01T00_00_00_00_00-status--1-1.json"
+        assert re.fullmatch(
+            r"airflow-my_dag_1-manual__2026-01-01T00_00_00_00_00-status--1-1-[0-9a-f]{12}\.json", path.name
+        )
         assert len(json.loads(path.read_text())["return_value"]) == 500
+
+
+def test_no_two_tries_keep_their_results_in_one_file() -> None:
+    owners = [
+        Owner(deployment="airflow", dag_id="dag" * 100, run_id=run_id, task_id=task_id, try_number=try_number)
+        for run_id in ("a+b" * 80, "a b" * 80)
+        for task_id in ("x.y", "x:y")
+        for try_number in (1, 2)
+    ]
+    names = {_file_name(owner) for owner in owners}
+    assert len(names) == len(owners)
+    assert max(map(len, names)) < 200
 
 
 class TestAction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -326,6 +327,12 @@ class TestSecretValues:
         (tmp_path / "ssh" / "key").write_text("-----BEGIN KEY-----\nMIIEpAIBAAK\n-----END KEY-----\n")
         assert "MIIEpAIBAAK" in state.secret_values(tmp_path)
 
+    def test_a_key_within_json_has_lines_too(self, tmp_path: Path) -> None:
+        (tmp_path / "gcp").mkdir()
+        key = {"private_key": "-----BEGIN KEY-----\nMIIEpAIBAAK\n-----END KEY-----\n"}
+        (tmp_path / "gcp" / "key.json").write_text(json.dumps(key))
+        assert "MIIEpAIBAAK" in state.secret_values(tmp_path)
+
     def test_none_are_there_without_secrets(self, tmp_path: Path) -> None:
         assert state.secret_values(tmp_path / "missing") == frozenset()
 
@@ -359,6 +366,16 @@ class TestWholeResult:
         path = state.keep_whole(home, "dag-run-task", "größer")
         assert path == str(home / "sky_logs" / "results" / "dag-run-task.json")
         assert Path(path).read_text() == "größer"
+        assert Path(path).stat().st_mode & 0o777 == 0o600
+
+    def test_old_ones_are_forgotten_and_no_link_is_followed(self, home: Path) -> None:
+        old = state.keep_whole(home, "old", "old")
+        assert old is not None
+        os.utime(old, (0, 0))
+        (Path(old).parent / "link.json").symlink_to(home / "elsewhere")
+        assert state.keep_whole(home, "link", "text") is None
+        assert not Path(old).exists()
+        assert not (home / "elsewhere").exists()
 
     @pytest.mark.parametrize("variable", ["SKYPILOT_DB_CONNECTION_URI", "SKYPILOT_API_SERVER_ENDPOINT"])
     @pytest.mark.parametrize("mounted", [False, True])
