@@ -531,7 +531,8 @@ def _text(setting: _Setting | None) -> str | None:
 def _url(setting: _Setting | None) -> str | None:
     text = _text(setting)
     if setting is not None and text is not None and not re.fullmatch(r"https?://[^\s/]+\S*", text):
-        raise SkyDeploymentError(f"{setting.where}: {text!r} is no URL; write it as https://sky.example.com")
+        shown = re.sub(r"[^/@\s]*@", "***@", text)
+        raise SkyDeploymentError(f"{setting.where}: {shown!r} is no URL; write it as https://sky.example.com")
     if setting is not None and text is not None and "@" in urllib.parse.urlsplit(text).netloc:
         # Not shown: it may be a password.
         way_out = "; give the URL with them as api_server_endpoint_secret" if "endpoint" in setting.where else ""

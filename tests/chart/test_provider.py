@@ -24,7 +24,11 @@ from .conftest import (
 )
 
 IMAGE = {"image": {"repository": "registry.example.com:5000/sky/skypilot", "tag": "1"}}
-API_SERVER = {"endpoint": "https://sky.example.com", "existingSecret": "sky-api-token"}
+API_SERVER = {
+    "endpoint": "https://sky.example.com",
+    "endpointSecret": "sky-api-url",
+    "existingSecret": "sky-api-token",
+}
 CONNECTIONS = [{"connection": "aws_default"}, {"connection": "lambda", "cloud": "lambda"}]
 EVERYTHING: dict[str, Any] = merge(
     IMAGE,
@@ -97,6 +101,7 @@ def test_with_an_api_server_its_own_configuration_counts() -> None:
     assert set_here["state_mode"] == "api_server"
     assert set_here["api_server_endpoint"] == "https://sky.example.com"
     assert set_here["api_server_token_secret"] == "sky-api-token/token"
+    assert set_here["api_server_endpoint_secret"] == "sky-api-url/url"
     assert "config_map" not in set_here
     given = {**values, "config": {"nvidia_gpus": {"disable_ecc": True}}}
     assert defaults(given)["config_map"] == "sky-config"
@@ -107,6 +112,7 @@ def test_with_an_api_server_its_own_configuration_counts() -> None:
     ("values", "message"),
     [
         ({"apiServer": {"endpoint": "sky.example.com"}}, "endpoint"),
+        ({"apiServer": {"endpoint": "https://name:password@sky.example.com"}}, "endpoint"),
         ({"apiServer": API_SERVER, "database": {"existingSecret": "db"}}, "an API server has its own database"),
     ],
 )

@@ -296,6 +296,7 @@ def test_every_resource_with_a_default_is_one_of_a_task() -> None:
             {"api_server_endpoint": "https://airflow:secret-pw@sky.example.com"},
             "api_server_endpoint: must be a URL without a name and a password in it; give the URL with them as api_",
         ),
+        ({"api_server_endpoint": "me:secret-pw@sky"}, "api_server_endpoint: '***@sky' is no URL"),
         (
             {"dashboard_url": "https://secret-pw@sky.example.com"},
             "dashboard_url: must be a URL without a name and a password in it",
