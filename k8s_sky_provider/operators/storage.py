@@ -126,6 +126,7 @@ class SkyVolumeDeleteOperator(SkyBaseOperator):
         super().__init__(**kwargs)
         _check_names(names)
         check_flags(missing_ok=missing_ok, purge=purge)
+        self._may_have_globs = has_globs(names)
         self.names = names
         self.missing_ok = missing_ok
         self.purge = purge
@@ -196,7 +197,6 @@ class SkyStorageDeleteOperator(SkyBaseOperator):
         _check_which(names, all_storage)
         if names is not None:
             _check_names(names)
-        self._may_have_globs = has_globs(names)
         self._may_have_globs = has_globs(names)
         self.names = names
         self.all_storage = all_storage

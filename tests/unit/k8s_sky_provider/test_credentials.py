@@ -188,9 +188,13 @@ def test_a_missing_connection_is_named() -> None:
     [
         pytest.param(
             "aws",
-            {"login": "AKIA", "password": "short-secret12", "extra": {"aws_session_token": "s", "region_name": "eu"}},
+            {
+                "login": "AKIA",
+                "password": "short-secret12",
+                "extra": {"aws_session_token": "session-token", "region_name": "eu"},
+            },
             None,
-            {"AKIA", "short-secret12", "s"},
+            {"AKIA", "short-secret12", "session-token"},
             id="aws",
         ),
         pytest.param(
