@@ -93,6 +93,36 @@ _STANDS_ALONE = re.compile(r"::|\s*\[?(?:DEBUG|WARN|ERROR|CRITICAL|FATAL)", re.I
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[-+]\d\d:\d\d) ?(.*)", re.DOTALL)
 
 
+LONGEST_LINE = 64 * 1024
+"""Bytes of a line that are logged: the runner's are shorter, another image may print one without an end."""
+
+
+class LineSplitter:
+    """Makes lines of the pieces of a log, whatever their length; the rest of a line that is too long is left out.
+
+    :ivar begun: the line whose end has not come yet
+    """
+
+    def __init__(self) -> None:
+        self.begun = b""
+        self._is_cut = False
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Return the lines that end with this piece, or that are too long by now."""
+        *lines, begun = (self.begun + piece).split(b"\n")
+        if self._is_cut and not lines:
+            begun = b""
+        elif self._is_cut:
+            self._is_cut = False
+            del lines[0]
+        if len(begun) > LONGEST_LINE:
+            self._is_cut = True
+            lines.append(begun[:LONGEST_LINE])
+            begun = b""
+        self.begun = begun
+        return lines
+
+
 class NewLines:
     """Tells of each line of a log whether it has come before. Its reader calls :meth:`start` before each read.
 
@@ -136,7 +166,17 @@ class NewLines:
 def read_up_to(pod: k8s.V1Pod, known: Any) -> str | None:
     """Return the timestamp up to which a pod's log has been read: the one that is known, or a later one noted on it."""
     annotations: dict[str, str] = pod.metadata.annotations or {}
-    return max(str(known or ""), annotations.get(POSITION_ANNOTATION, "")) or None
+    return max(str(known or ""), _sound(annotations.get(POSITION_ANNOTATION, ""))) or None
+
+
+def _sound(noted: str) -> str:
+    """Return a timestamp that is noted on a pod; empty if it is none, or one of another day that is yet to come."""
+    stamp, text = _stamp_and_text(noted)
+    try:
+        is_sound = not text and _moment(stamp) < dt.datetime.now(tz=dt.UTC) + dt.timedelta(days=1)
+    except ValueError:
+        return ""
+    return stamp if is_sound else ""
 
 
 def seconds_since(stamp: str | dt.datetime | None) -> int | None:
@@ -614,16 +654,15 @@ class OnceAsyncPodManager(AsyncPodManager):
                 if response.status >= 400:
                     raise async_client.ApiException(status=response.status, reason=response.reason)
                 self.new_lines.start()
-                begun = b""
+                splitter = LineSplitter()
                 try:
                     while piece := await response.content.readany():
-                        *lines, begun = (begun + piece).split(b"\n")
-                        await asyncio.to_thread(self._log_new, lines, container_name)
+                        await asyncio.to_thread(self._log_new, splitter.feed(piece), container_name)
                 except SocketTimeoutError:
                     return True
         # A line that was cut off comes again, unless this was the end.
-        if begun and ends:
-            self._log_new([begun], container_name)
+        if splitter.begun and ends:
+            self._log_new([splitter.begun], container_name)
         return self.new_lines.last != before
 
     def _log_new(self, lines: list[bytes], container_name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import itertools
 import logging
 import re
 import socket
@@ -16,6 +17,8 @@ import pytest
 from aiohttp import test_utils, web
 from airflow.providers.cncf.kubernetes.callbacks import KubernetesPodOperatorCallback
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
+from hypothesis import given
+from hypothesis import strategies as st
 from kubernetes.client import models as k8s
 from kubernetes_asyncio import client as async_client
 from urllib3.connectionpool import HTTPConnectionPool
@@ -23,7 +26,16 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from k8s_sky_provider import pod_logs
 from k8s_sky_provider.operators import SkyStatusOperator
-from k8s_sky_provider.pod_logs import POSITION_ANNOTATION, NewLines, OnceAsyncPodManager, OncePodManager, seconds_since
+from k8s_sky_provider.pod_logs import (
+    LONGEST_LINE,
+    POSITION_ANNOTATION,
+    LineSplitter,
+    NewLines,
+    OnceAsyncPodManager,
+    OncePodManager,
+    read_up_to,
+    seconds_since,
+)
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from unit.k8s_sky_provider.operators.running import make_dag
 
@@ -528,3 +540,38 @@ def test_the_trigger_is_kubernetes_pod_trigger_with_another_name() -> None:
     assert path == "k8s_sky_provider.triggers.pod.SkyPodTrigger"
     assert arguments == trigger.serialize()[1]
     assert isinstance(SkyPodTrigger(**arguments).pod_manager, OnceAsyncPodManager)
+
+
+class TestAnotherImage:
+    """What neither the runner nor Airflow has written does no harm to the triggerer."""
+
+    def test_a_line_without_an_end_is_cut_and_not_kept(self) -> None:
+        splitter = LineSplitter()
+        lines = [line for _ in range(100) for line in splitter.feed(b"x" * 10_000)]
+        assert lines == [b"x" * LONGEST_LINE]
+        assert splitter.begun == b""
+        assert splitter.feed(b"rest\nnext\nbegun") == [b"next"]
+        assert splitter.begun == b"begun"
+
+    @given(text=st.binary(max_size=60), sizes=st.lists(st.integers(1, 7), min_size=1))
+    def test_lines_are_the_same_in_whatever_pieces_they_come(self, text: bytes, sizes: list[int]) -> None:
+        splitter, lines, rest = LineSplitter(), [], text
+        for size in itertools.cycle(sizes):
+            lines += splitter.feed(rest[:size])
+            rest = rest[size:]
+            if not rest:
+                break
+        assert [*lines, splitter.begun] == text.split(b"\n")
+
+    @pytest.mark.parametrize(
+        "noted", ["zzz", "9999-01-01T00:00:00Z", "2026-13-45T00:00:00Z", "2026-01-01T00:00:00Z and more", ""]
+    )
+    def test_a_position_that_is_none_hides_nothing(self, noted: str) -> None:
+        pod = k8s.V1Pod(metadata=k8s.V1ObjectMeta(annotations={POSITION_ANNOTATION: noted}))
+        assert read_up_to(pod, None) is None
+        assert read_up_to(pod, "2026-01-01T00:00:00.000000000Z") == "2026-01-01T00:00:00.000000000Z"
+
+    def test_a_position_that_is_one_counts(self) -> None:
+        stamp = "2026-01-02T00:00:00.000000000Z"
+        pod = k8s.V1Pod(metadata=k8s.V1ObjectMeta(annotations={POSITION_ANNOTATION: stamp}))
+        assert read_up_to(pod, "2026-01-01T00:00:00.000000000Z") == stamp
