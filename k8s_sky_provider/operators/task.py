@@ -17,6 +17,7 @@ import yaml
 from airflow.providers.common.compat.sdk import XComArg
 
 from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.protocol import REQUEST_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +122,7 @@ def read_documents(source: object, field: str, dag_folder: Path | None) -> str |
     path = dag_folder / source
     try:
         documents = list(yaml.safe_load_all(path.read_text()))
+        size = _size(documents, {})
     except FileNotFoundError as error:
         raise SkyRequestError(
             f"{field}: {str(path)!r} does not exist beside the DAG file. "
@@ -129,9 +131,26 @@ def read_documents(source: object, field: str, dag_folder: Path | None) -> str |
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         # PyYAML leaves a date such as 2026-13-45, or too many brackets, to what it builds on.
         raise SkyRequestError(f"{field}: {str(path)!r} cannot be read: {error}") from error
+    if size > REQUEST_LIMIT:
+        raise SkyRequestError(
+            f"{field}: {str(path)!r} has more than {REQUEST_LIMIT} characters when its aliases are written out, which "
+            "no pod's argument can have: put it on the volume and give its path there"
+        )
     for document in documents:
         _check_local_paths(document, source)
     return documents
+
+
+def _size(value: object, sizes: dict[int, int]) -> int:
+    """Return about how long a value is as text; what aliases stand for is counted each time and looked at once."""
+    if not isinstance(value, (dict, list)):
+        return len(value) if isinstance(value, str) else 1
+    if id(value) not in sizes:
+        # One that has itself in it is refused later.
+        sizes[id(value)] = 0
+        items = value if isinstance(value, list) else [*value.keys(), *value.values()]
+        sizes[id(value)] = 1 + sum(_size(item, sizes) for item in items)
+    return sizes[id(value)]
 
 
 def _check_local_paths(document: object, source: str) -> None:

@@ -171,3 +171,16 @@ def test_a_relative_path_needs_the_folder_of_the_dag() -> None:
 def test_what_is_neither_a_path_nor_a_mapping_is_refused(task: object, kind: str, tmp_path: Path) -> None:
     with pytest.raises(SkyRequestError, match=f"sky_task_yaml: must be a path or a mapping, not {kind}"):
         read_task(task, tmp_path)
+
+
+def test_aliases_are_not_written_out_without_end(tmp_path: Path) -> None:
+    lines = ["_a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"_a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 40)]
+    (tmp_path / "bomb.yaml").write_text("\n".join([*lines, "run: x"]))
+    with pytest.raises(SkyRequestError, match=r"sky_task_yaml: .*bomb\.yaml' has more than 120000 characters"):
+        read_task("bomb.yaml", tmp_path)
+
+
+def test_an_alias_may_be_used(tmp_path: Path) -> None:
+    (tmp_path / "task.yaml").write_text("run: x\nenvs: &same {A: a}\nsecrets: []\n_more: [*same, *same]\n")
+    assert read_task("task.yaml", tmp_path)["_more"] == [{"A": "a"}, {"A": "a"}]  # type: ignore[index]  # a mapping
