@@ -21,6 +21,10 @@ _FLAGS = {
 
 _GLOB = re.compile(r"[*?\[\]]")
 _TEMPLATES = re.compile(r"{{.*?}}|{%.*?%}", re.DOTALL)
+_MASK = "***"
+LONGEST_WORD = 11
+"""Characters of what is masked within a word that is taken for one: ``training`` has the password ``train`` in it."""
+
 _CLUSTER_NAMES = re.compile(r"[-_.a-zA-Z0-9*?\[\]^!]+")
 
 
@@ -265,12 +269,21 @@ def check_carries_no_secret(arguments: Mapping[str, object]) -> None:
     :raises SkyRequestError: if one is, or has one in it
     """
     for field, value in arguments.items():
-        if any(redact(text) != text for text in _texts(value)):
+        if any(map(_has_secret, _texts(value))):
             raise SkyRequestError(
                 f"{field}: has a secret of an Airflow connection or variable in it, which everybody who may read pods "
                 "could read. Name a Kubernetes Secret instead, whose keys are in the environment: "
                 'credentials=[{"secret": ..., "env": True}]'
             )
+
+
+def _has_secret(text: str) -> bool:
+    """Tell whether Airflow would mask a part of a text; not a short one within a word, for a password may be a word."""
+    shown = str(redact(text))
+    if shown == text:
+        return False
+    hidden = (len(text) - len(shown)) / max(1, shown.count(_MASK)) + len(_MASK)
+    return hidden > LONGEST_WORD or re.search(rf"(?<!\w){re.escape(_MASK)}(?!\w)", shown) is not None
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -280,7 +293,7 @@ def _texts(value: object) -> Iterator[str]:
         if isinstance(one, str):
             yield one
         elif isinstance(one, Mapping):
-            waiting += [*one.keys(), *one.values()]
+            waiting += one.values()
         elif isinstance(one, (list, tuple)):
             waiting += one
 

@@ -359,7 +359,8 @@ def test_a_text_of_any_length_is_cut_without_packing_it_again_and_again(
     monkeypatch.setattr("k8s_sky_provider.protocol.zlib.compress", counting)
     monkeypatch.setattr("k8s_sky_provider.protocol.PACKABLE", 40_000)
     text = "".join(f"{number:x}" for number in range(200_000))
-    cut = SkyResult(action="ssh", exit_code=0, **{field: text}).cut_to_fit(None)
+    fields: dict[str, Any] = {field: text}
+    cut = SkyResult(action="ssh", exit_code=0, **fields).cut_to_fit(None)
     assert cut.fits()
     assert cut.truncated
     assert text.startswith(getattr(cut, field))

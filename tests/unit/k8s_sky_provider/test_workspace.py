@@ -352,18 +352,6 @@ class TestDatabase:
         assert as_yaml(workspace.volume_mounts)[-1]["mountPath"] == "/etc/k8s-sky/secrets/sky-database"
         assert workspace.expected_mounts == {"/etc/k8s-sky/secrets/sky-database/uri": "Secret 'db' with the key 'uri'"}
 
-    def test_a_url_with_a_password_comes_by_reference_too(self) -> None:
-        workspace = self.resolve(api_server_endpoint_secret="sky-url/url")  # noqa: S106  # a reference
-        env = {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in as_yaml(workspace.env)}
-        assert env["SKYPILOT_API_SERVER_ENDPOINT"] == {
-            "secretKeyRef": {"name": "sky-url", "key": "url", "optional": True}
-        }
-        assert "SKYPILOT_SERVICE_ACCOUNT_TOKEN" in env
-        path = "/etc/k8s-sky/secrets/sky-api-endpoint"
-        assert {"name": "sky-api-endpoint", "mountPath": path, "readOnly": True} in as_yaml(workspace.volume_mounts)
-        assert workspace.expected_mounts[f"{path}/url"] == "Secret 'sky-url' with the key 'url'"
-        assert workspace.dashboard == "http://sky:46580/dashboard"
-
     def test_the_volume_is_optional_and_may_be_a_network_file_system(self) -> None:
         assert self.resolve().allow_network_file_system
         values = {"image": "image", "state_mode": "database", "database_secret": "db/uri"}
@@ -413,6 +401,18 @@ class TestApiServer:
         assert [volume["name"] for volume in as_yaml(without.volumes)] == ["sky-api-server", "sky-pod", "sky-api-token"]
         assert without.allow_network_file_system
         assert as_yaml(self.resolve(volume_claim="files").volumes)[0]["persistentVolumeClaim"]["claimName"] == "files"
+
+    def test_a_url_with_a_password_comes_by_reference_too(self) -> None:
+        workspace = self.resolve(api_server_endpoint_secret="sky-url/url")  # noqa: S106  # a reference
+        env = {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in as_yaml(workspace.env)}
+        assert env["SKYPILOT_API_SERVER_ENDPOINT"] == {
+            "secretKeyRef": {"name": "sky-url", "key": "url", "optional": True}
+        }
+        assert "SKYPILOT_SERVICE_ACCOUNT_TOKEN" in env
+        path = "/etc/k8s-sky/secrets/sky-api-endpoint"
+        assert {"name": "sky-api-endpoint", "mountPath": path, "readOnly": True} in as_yaml(workspace.volume_mounts)
+        assert workspace.expected_mounts[f"{path}/url"] == "Secret 'sky-url' with the key 'url'"
+        assert workspace.dashboard == "http://sky:46580/dashboard"
 
     def test_a_server_without_tokens_needs_none(self) -> None:
         workspace = Workspace.resolve(

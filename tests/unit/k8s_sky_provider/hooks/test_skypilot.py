@@ -99,7 +99,7 @@ def test_the_default_connection_need_not_exist() -> None:
         (
             "skypilot",
             {"imgae": "x"},
-            "connection 'team_a': has unknown fields: imgae; known are api_server_token_secret, config_map",
+            "connection 'team_a': has unknown fields: imgae; known are api_server_endpoint_secret, api",
         ),
     ],
 )

@@ -226,6 +226,7 @@ class TestWrongArguments:
 
 @pytest.mark.parametrize("secret", [{"secrets": {"A": "value"}}, {"envs": {"SKYPILOT_DOCKER_PASSWORD": "value"}}])
 def test_the_header_of_a_job_group_has_no_secret(secret: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "group.yaml").write_text(yaml.safe_dump_all([{**GROUP[0], **secret}, *GROUP[1:]]))
+    header: Any = GROUP[0]
+    (tmp_path / "group.yaml").write_text(yaml.safe_dump_all([{**header, **secret}, *GROUP[1:]]))
     with pytest.raises(SkyRequestError, match=r"group\.yaml.*: .*(has its value in the task|is a secret)"):
         arguments_of(SkyJobLaunchOperator, tmp_path, sky_task_yaml="group.yaml")

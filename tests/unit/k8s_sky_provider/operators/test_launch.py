@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -21,6 +22,7 @@ from k8s_sky_provider.operators import (
     SkyLaunchOperator,
     SkyStatusOperator,
 )
+from k8s_sky_provider.operators.arguments import check_carries_no_secret
 from k8s_sky_provider.operators.base import cluster_name_for
 from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, TaskOverrides
 from unit.k8s_sky_provider.airflow_version import serialized
@@ -456,6 +458,7 @@ class TestSecrets:
         ("field", "arguments"),
         [
             ("task", {"sky_task_yaml": {"run": "psql PASSWORD"}}),
+            ("task", {"sky_task_yaml": {"run": "mysql -pPASSWORD"}}),
             ("task", {"sky_task_yaml": {"run": "x", "envs": {"A": "PASSWORD"}}}),
             ("task", {"sky_task_yaml": {"run": "x", "_note": ["PASSWORD"]}}),
             ("overrides", {"envs": {"A": "PASSWORD"}}),
@@ -470,6 +473,15 @@ class TestSecrets:
             run_task(lambda: make_launch(**filled), kubernetes)
         assert password not in str(caught.value)
         assert not kubernetes.created
+
+    @pytest.mark.parametrize(
+        ("run", "is_refused"), [("overtrain-1 *** x", False), ("echo overtrain", False), ("overt", True)]
+    )
+    def test_a_word_that_is_a_password_too(self, run: str, is_refused: bool) -> None:
+        mask_secret("overt")
+        operator = make_launch(sky_task_yaml={"run": run, "envs": {"overt": "key"}})
+        with pytest.raises(SkyRequestError, match="task: has") if is_refused else contextlib.nullcontext():
+            check_carries_no_secret(arguments_of(operator))
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -221,7 +221,12 @@ class TestRsync:
         self, modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[str] = []
-        fake = SimpleNamespace(path_size_megabytes=lambda path: asked.append(path) or 7)
+
+        def size(path: str) -> int:
+            asked.append(path)
+            return 7
+
+        fake = SimpleNamespace(path_size_megabytes=size)
         monkeypatch.setattr(modules.rsync, "backend_utils", fake)
         monkeypatch.setattr(modules.rsync, "_ANSWERS", ())
         monkeypatch.setattr(modules.rsync, "command_runner", SimpleNamespace(CommandRunner=SimpleNamespace(_rsync=id)))
