@@ -112,6 +112,9 @@ OUT_OF_REACH = re.compile(
 """Words of errors that have no type of their own: a machine or an API could not be reached, and may be later. What a
 machine that goes away answers is an invalid payload."""
 
+LONGEST_TEXT = 20_000
+"""Characters of an error that are looked at."""
+
 LONGEST_REASON = 1000
 """Characters: the log below it has the rest."""
 
@@ -172,8 +175,9 @@ def _brief(error: BaseException) -> str:
     # A database's error also has the statement with its values, which may be keys.
     said = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
     text = " ".join(without_terminal_codes(str(said)).split()) or type(error).__name__
-    message = re.search(r'HTTP response body: .*?"message": ?"((?:[^"\\]|\\++.)*+)"', text)
-    return re.sub(r'\\+"', '"', message[1]) if message else text
+    # It may have a machine's output in it: nothing here looks twice at a part of it, or at more than its beginning.
+    message = re.search(r'"message": ?"((?:[^"\\]|\\++.)*+)"', text.partition("HTTP response body: ")[2])
+    return (re.sub(r'\\+"', '"', message[1]) if message else text)[:LONGEST_TEXT]
 
 
 def _is_disk_full(error: BaseException) -> bool:
