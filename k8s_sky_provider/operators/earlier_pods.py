@@ -10,8 +10,9 @@ import datetime as dt
 import hashlib
 import json
 import logging
+import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from kubernetes.client.exceptions import ApiException
@@ -56,6 +57,17 @@ def in_words(owner: Owner) -> dict[str, str]:
     return {OWNER_ANNOTATION: json.dumps({key: getattr(owner, key) for key in OWNER_KEYS})}
 
 
+def owner_of(pod: k8s.V1Pod) -> dict[str, Any] | None:
+    """Return the task instance that a pod says it is of; None if it says none: others may write annotations, too."""
+    try:
+        owner = json.loads((pod.metadata.annotations or {}).get(OWNER_ANNOTATION, ""))
+    except (ValueError, RecursionError):
+        return None
+    kinds = {key: int if key == "map_index" else str for key in OWNER_KEYS}
+    is_sound = isinstance(owner, dict) and {key: type(value) for key, value in owner.items()} == kinds
+    return owner if is_sound else None
+
+
 def has_ended(pod: k8s.V1Pod, container: str) -> bool:
     """Tell whether the work of a pod is over, whatever its other containers do."""
     return pod.status.phase in {"Succeeded", "Failed"} or terminated_state(pod, container) is not None
@@ -63,7 +75,8 @@ def has_ended(pod: k8s.V1Pod, container: str) -> bool:
 
 def kill(client: CoreV1Api, pod: k8s.V1Pod) -> None:
     """End a pod by its ``on_cancel``, in the time that it was made with."""
-    leave_word(client, pod, int((pod.metadata.annotations or {}).get(TRY_ANNOTATION, 1)))
+    noted = (pod.metadata.annotations or {}).get(TRY_ANNOTATION, "")
+    leave_word(client, pod, int(noted) if re.fullmatch(r"[0-9]{1,9}", noted) else 1)
     _delete(client, pod, None)
 
 

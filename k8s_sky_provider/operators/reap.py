@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.arguments import as_flag, check_flags, rendered_cluster_name
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for
-from k8s_sky_provider.operators.earlier_pods import OWNER_ANNOTATION, has_ended, kill
+from k8s_sky_provider.operators.earlier_pods import has_ended, kill, owner_of
 from k8s_sky_provider.operators.task_states import states_of
 from k8s_sky_provider.protocol import OWNER_KEYS, Owner
 from k8s_sky_provider.workspace import DEPLOYMENT_LABEL
@@ -75,15 +75,15 @@ class SkyReapOperator(SkyBaseOperator):
             namespace=namespace, label_selector=f"{DEPLOYMENT_LABEL}={deployment},kubernetes_pod_operator=True"
         ).items
         for pod in pods:
-            owner = (pod.metadata.annotations or {}).get(OWNER_ANNOTATION)
+            owner = owner_of(pod)
             if (
                 owner is None
                 or pod.metadata.deletion_timestamp
                 or has_ended(pod, self.base_container_name)
-                or not _is_task_over(context["ti"], json.loads(owner))
+                or not _is_task_over(context["ti"], owner)
             ):
                 continue
-            self.log.info("Pod %s: its task has ended without it: %s", pod.metadata.name, owner)
+            self.log.info("Pod %s: its task has ended without it: %s", pod.metadata.name, json.dumps(owner))
             if not as_flag("dryrun", self.dryrun):
                 kill(self.client, pod)
 

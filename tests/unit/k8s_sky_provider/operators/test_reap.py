@@ -12,6 +12,7 @@ import pytest
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators import SkyLaunchOperator, SkyReapOperator
 from k8s_sky_provider.operators.base import cluster_name_for
+from k8s_sky_provider.operators.earlier_pods import OWNER_ANNOTATION
 from k8s_sky_provider.protocol import Owner
 from unit.k8s_sky_provider.airflow_version import AIRFLOW
 from unit.k8s_sky_provider.fake_kubernetes import running
@@ -127,6 +128,20 @@ class TestPods:
     )
     def test_others_are_left(self, kubernetes: FakeKubernetes, states: dict[str, str]) -> None:
         assert self.reap(kubernetes, states) == []
+
+    @pytest.mark.parametrize(
+        "said",
+        ["", "{", "[]", '"x"', '{"dag_id": "dag"}', '{"dag_id": 1, "run_id": "", "task_id": "", "map_index": ""}'],
+    )
+    def test_one_that_does_not_say_whose_it_is_is_left(self, kubernetes: FakeKubernetes, said: str) -> None:
+        make = kubernetes.create_namespaced_pod
+
+        def forged(*arguments: Any, body: Any, **options: Any) -> Any:
+            body["metadata"]["annotations"][OWNER_ANNOTATION] = said
+            return make(*arguments, body=body, **options)
+
+        kubernetes.create_namespaced_pod = forged  # type: ignore[method-assign]  # of one test
+        assert self.reap(kubernetes, {"task": "failed"}) == []
 
     def test_a_dry_run_ends_none(self, kubernetes: FakeKubernetes) -> None:
         assert self.reap(kubernetes, {"task": "failed"}, dryrun=True) == []
