@@ -183,7 +183,12 @@ def to_mask(secrets: Iterable[str]) -> frozenset[str]:
 
 def _passwords(line: str) -> set[str]:
     """Return the password of a URI, as it is written there, as it is, and as SQLAlchemy writes it."""
-    _, has_password, password = line.partition("://")[2].rpartition("@")[0].partition(":")
+    scheme, _, rest = line.partition("://")
+    userinfo = rest.rpartition("@")[0]
+    name, has_password, password = userinfo.partition(":")
+    if scheme in {"http", "https"} and not has_password:
+        # A token, as for a repository. In other URIs it is the name of a user.
+        password, has_password = name, userinfo
     plain = urllib.parse.unquote(password)
     return {password, plain, urllib.parse.quote(plain, safe=" +")} if has_password else set()
 

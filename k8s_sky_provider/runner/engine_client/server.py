@@ -69,9 +69,9 @@ def check_server() -> None:
 
 
 def _server_url() -> str:
-    """Return the server's address without the password that it may have in it."""
+    """Return the server's address without the name and the password that it may have in it."""
     parts = urllib.parse.urlsplit(str(common.get_server_url()))
-    return parts._replace(netloc=re.sub(r":[^:@]*@", ":***@", parts.netloc)).geturl()
+    return parts._replace(netloc=re.sub(r".*@", "***@", parts.netloc)).geturl()
 
 
 def _health(url: str) -> common.ApiServerInfo:

@@ -110,6 +110,12 @@ class TestTheServer:
         self.check(server, "HEALTHY", version="0.14.0")
         assert "at http://sky:46580, version 0.14.0; this is SkyPilot 0.14.1" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("userinfo", ["ghp_token", "sky:ghp_token", "sky:a:b@c"])
+    def test_its_password_is_not_said(self, server: Any, capsys: pytest.CaptureFixture[str], userinfo: str) -> None:
+        server.common.get_server_url.return_value = f"https://{userinfo}@sky:46580/path"
+        self.check(server, "HEALTHY")
+        assert "at https://***@sky:46580/path, version" in capsys.readouterr().out
+
     @pytest.mark.parametrize(
         ("status", "fields", "exit_code", "text"),
         [

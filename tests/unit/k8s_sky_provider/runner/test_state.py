@@ -317,6 +317,19 @@ class TestSecretValues:
         (tmp_path / "sky-database" / "uri").write_text(uri)
         assert state.secret_values(tmp_path) == {uri, "pass!%40word", "pass!@word", "pass%21%40word"}
 
+    @pytest.mark.parametrize(
+        ("uri", "values"),
+        [
+            ("https://ghp_token@github.com/a", {"https://ghp_token@github.com/a", "ghp_token"}),
+            ("postgresql://postgres@db/sky", {"postgresql://postgres@db/sky"}),
+            ("https://github.com/a", {"https://github.com/a"}),
+        ],
+    )
+    def test_a_token_in_a_url_is_one(self, tmp_path: Path, uri: str, values: set[str]) -> None:
+        (tmp_path / "url").mkdir()
+        (tmp_path / "url" / "url").write_text(uri)
+        assert state.secret_values(tmp_path) == values
+
     def test_short_ones_would_blank_out_ordinary_words(self, tmp_path: Path) -> None:
         (tmp_path / "aws").mkdir()
         (tmp_path / "aws" / "region").write_text("east")
