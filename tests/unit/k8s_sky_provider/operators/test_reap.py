@@ -133,14 +133,16 @@ class TestPods:
         "said",
         ["", "{", "[]", '"x"', '{"dag_id": "dag"}', '{"dag_id": 1, "run_id": "", "task_id": "", "map_index": ""}'],
     )
-    def test_one_that_does_not_say_whose_it_is_is_left(self, kubernetes: FakeKubernetes, said: str) -> None:
+    def test_one_that_does_not_say_whose_it_is_is_left(
+        self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, said: str
+    ) -> None:
         make = kubernetes.create_namespaced_pod
 
-        def forged(*arguments: Any, body: Any, **options: Any) -> Any:
+        def forged(body: Any, namespace: str) -> Any:
             body["metadata"]["annotations"][OWNER_ANNOTATION] = said
-            return make(*arguments, body=body, **options)
+            return make(body, namespace)
 
-        kubernetes.create_namespaced_pod = forged  # type: ignore[method-assign]  # of one test
+        monkeypatch.setattr(kubernetes, "create_namespaced_pod", forged)
         assert self.reap(kubernetes, {"task": "failed"}) == []
 
     def test_a_dry_run_ends_none(self, kubernetes: FakeKubernetes) -> None:
