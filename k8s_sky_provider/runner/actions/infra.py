@@ -10,10 +10,11 @@ from k8s_sky_provider.runner.actions.run import Outcome, listing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from k8s_sky_provider.protocol import JsonValue
     from k8s_sky_provider.runner.actions.run import Run
 
 LONGEST_REASON = 200
-"""Characters of a reason in a row; all of it is in the log, which SkyPilot writes."""
+"""Characters of a reason in a row, none where they do not all fit; all of it is in the log, which SkyPilot writes."""
 
 
 def check(run: Run) -> Outcome:
@@ -21,20 +22,24 @@ def check(run: Run) -> Outcome:
     arguments = run.request.arguments
     required = arguments["require"]
     asked = None if arguments["infra"] is None and not required else sorted({*(arguments["infra"] or []), *required})
-    rows = run.engine.check_infra(asked)
     # What can be used comes first.
-    rows = sorted(
-        ({**row, "reason": str(row["reason"])[:LONGEST_REASON]} for row in rows), key=lambda row: not row["enabled"]
-    )
+    rows = sorted(run.engine.check_infra(asked), key=lambda row: not row["enabled"])
     missing = [row for row in rows if row["cloud"] in required and not row["enabled"]]
     if missing:
-        said = "; ".join(f"{row['cloud']} ({row['reason'] or 'SkyPilot does not say why'})" for row in missing)
+        said = "; ".join(
+            f"{row['cloud']} ({str(row['reason'])[:LONGEST_REASON] or 'SkyPilot does not say why'})" for row in missing
+        )
         return Outcome(
-            return_value=rows,
+            return_value=_with_reasons(rows, LONGEST_REASON),
             exit_code=ExitCode.CREDENTIALS_REFUSED,
             reason=f"require: SkyPilot cannot use {said}",
         )
-    return listing(run, rows, "infra")
+    outcome = listing(run, _with_reasons(rows, LONGEST_REASON), "infra")
+    return outcome if outcome.exit_code is ExitCode.OK else listing(run, _with_reasons(rows, 0), "infra")
+
+
+def _with_reasons(rows: list[dict[str, JsonValue]], longest: int) -> list[dict[str, JsonValue]]:
+    return [{**row, "reason": str(row["reason"])[:longest]} for row in rows]
 
 
 def gpus(run: Run) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -134,6 +135,12 @@ class TestCheck:
             ("kubernetes", True, 0),
             ("aws", False, 200),
         ]
+
+    def test_all_clouds_fit_whatever_their_reasons(self, engine: FakeEngine) -> None:
+        engine.clouds.update({f"cloud{number}": token_hex(100) for number in range(30)})
+        outcome = do(engine, "check", infra=None, require=[])
+        assert (outcome.exit_code, len(outcome.return_value)) == (ExitCode.OK, len(engine.clouds))
+        assert {row["reason"] for row in outcome.return_value} == {""}
 
     def test_a_required_one_that_cannot_be_used_fails_with_the_reason(self, engine: FakeEngine) -> None:
         outcome = do(engine, "check", infra=None, require=["aws", "kubernetes"])
