@@ -33,6 +33,10 @@ types: $(VENV)/installed ## mypy, strict
 test-unit: $(VENV)/installed ## unit tests, without a cluster
 	$(BIN)/pytest tests/unit -n auto
 
+.PHONY: golden
+golden: $(VENV)/installed ## write what every operator sends anew, into tests/unit/k8s_sky_provider/golden; fails if that changes a file
+	GOLDEN=rewrite $(BIN)/pytest tests/unit/k8s_sky_provider/test_golden.py -q
+
 .PHONY: test-oldest-airflow
 test-oldest-airflow: $(OLDEST_AIRFLOW)/installed ## unit tests on the oldest Airflow that is supported
 	$(OLDEST_AIRFLOW)/bin/pytest tests/unit -n auto
