@@ -76,7 +76,7 @@ from k8s_sky_provider.protocol import (
 )
 from k8s_sky_provider.refusals import REFUSED, api_message, explained
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
-from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, ConnectionSettings, Credential, Workspace
+from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, Credential, Workspace
 
 if TYPE_CHECKING:
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import PodOperatorHookProtocol
@@ -236,7 +236,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._result: SkyResult | None = None
         self._event: dict[str, Any] = {}
         self._is_explained = False
-        self._connection: tuple[str, ConnectionSettings | None] | None = None
+        self._request: SkyRequest | None = None
         self._connection_files: dict[str, str] = {}
         self._ti: Any = None
         self._try_number = 1
@@ -260,7 +260,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         with _said_once():
             with self._ending_with_the_worker():
                 self._begin_try(context)
-                self._build_request(context)
+                self._request = self._build_request(context)
                 for key, value in self.known_xcoms(context).items():
                     if key != XCOM_RETURN_KEY or self.push_return_value:
                         context["ti"].xcom_push(key=key, value=value)
@@ -287,8 +287,12 @@ class SkyBaseOperator(KubernetesPodOperator):
         super()._clean(self._event or event, result, context)
 
     def _begin_try(self, context: Context) -> None:
-        self._ti = context["ti"]
-        self._try_number = self._ti.try_number
+        ti: Any = context["ti"]
+        # A pod that has ended before its deferral is cleaned up in the process that made it.
+        if self._ti is not ti or self._try_number != ti.try_number:
+            self._forget_earlier_tries()
+        self._ti = ti
+        self._try_number = ti.try_number
         self._read_pod_arguments()
         if self._worker_stop:
             raise SkyCancelledError("The task was told to stop before it began")
@@ -406,7 +410,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         check_models("volume_mounts", self.volume_mounts, k8s.V1VolumeMount)
         if not isinstance(self.env_vars, dict):
             check_models("env_vars", self.env_vars, k8s.V1EnvVar)
-        workspace = self.resolve_workspace()
+        workspace = self.settings
         template = self._template_pod()
         base = _first_container(template)
 
@@ -424,7 +428,7 @@ class SkyBaseOperator(KubernetesPodOperator):
             self.container_resources = workspace.container_resources
         self.labels = {**self.labels, DEPLOYMENT_LABEL: workspace.deployment}
         self.cmds = self.cmds or RUNNER_COMMAND
-        self.arguments = [self._build_request(context).to_argument()]
+        self.arguments = [(self._request or self._build_request(context)).to_argument()]
         contexts = self._security_contexts()
         local = self._add_volumes(workspace, template, with_scratch=contexts.has_read_only_root)
         if isinstance(self.env_vars, dict):
@@ -614,7 +618,7 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def _push_links(self, context: Context, result: SkyResult) -> None:
         try:
-            links = links_of(result, self.resolve_workspace().dashboard)
+            links = links_of(result, self.settings.dashboard)
         except Exception as error:  # noqa: BLE001  # a link is no reason to fail a task that is done
             self.log.warning("No links: %s", error)
             return
@@ -630,11 +634,13 @@ class SkyBaseOperator(KubernetesPodOperator):
         self.do_xcom_push = self.push_return_value
         return self._result.return_value
 
-    def resolve_workspace(self) -> Workspace:
-        """Return where the pod runs and what it mounts: arguments over the connection over ``[skypilot]`` options."""
+    @cached_property
+    def settings(self) -> Workspace:
+        """Where the pod runs and what it mounts: arguments over the connection over ``[skypilot]`` options."""
         base = _first_container(self._template_pod())
+        connection = SkyPilotHook(self.skypilot_conn_id).find_settings() if self.skypilot_conn_id else None
         return Workspace.resolve(
-            connection=self._connection_settings(),
+            connection=connection,
             deployment=rendered_text("deployment", self.deployment),
             image=self.image or (base and base.image),
             image_pull_policy=self.image_pull_policy or (base and base.image_pull_policy),
@@ -645,17 +651,14 @@ class SkyBaseOperator(KubernetesPodOperator):
             credentials=self.credentials,
         )
 
-    def _connection_settings(self) -> ConnectionSettings | None:
-        """Return what the SkyPilot connection says, read once in this process."""
-        if not self.skypilot_conn_id:
-            return None
-        if self._connection is None or self._connection[0] != self.skypilot_conn_id:
-            self._connection = (self.skypilot_conn_id, SkyPilotHook(self.skypilot_conn_id).find_settings())
-        return self._connection[1]
+    def _forget_earlier_tries(self) -> None:
+        """Begin anew: what is known of a try is found out once in each of its processes."""
+        self._request = None
+        vars(self).pop("settings", None)
 
     def request_owner(self, context: Context | None) -> Owner:
         """Return the task instance that asks; without a context (a dry run) it has no names."""
-        deployment = self.resolve_workspace().deployment
+        deployment = self.settings.deployment
         if context is None:
             return Owner(deployment=deployment, dag_id="", run_id="", task_id="")
         ti = context["ti"]
@@ -697,7 +700,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         ]
 
     def _build_request(self, context: Context | None) -> SkyRequest:
-        workspace = self.resolve_workspace()
+        settings = self.settings
         # Used when the pod has ended, which is too late to refuse it.
         as_flag("fail_fast", self.fail_fast)
         on_eviction = OnEviction(as_choice("on_eviction", self.on_eviction, OnEviction))
@@ -718,8 +721,8 @@ class SkyBaseOperator(KubernetesPodOperator):
             owner=self.request_owner(context),
             on_cancel=on_cancel,
             on_eviction=on_eviction,
-            expected_mounts=workspace.expected_mounts,
-            allow_network_file_system=workspace.allow_network_file_system,
+            expected_mounts=settings.expected_mounts,
+            allow_network_file_system=settings.allow_network_file_system,
         )
         check_carries_no_secret(request.arguments)
         try:
@@ -745,7 +748,7 @@ class SkyBaseOperator(KubernetesPodOperator):
     def _check_claims(self, pod_request_obj: k8s.V1Pod) -> None:
         """Name a missing volume now: Kubernetes would leave the pod pending until the timeout."""
         namespace = pod_request_obj.metadata.namespace
-        of_the_deployment = _claims(self.resolve_workspace().volumes)
+        of_the_deployment = _claims(self.settings.volumes)
         for claim in _claims(pod_request_obj.spec.volumes or []):
             try:
                 self.client.read_namespaced_persistent_volume_claim(claim, namespace)

@@ -327,7 +327,7 @@ class SkyStatusOperator(SkyBaseOperator):
         """Return the arguments of the runner's ``status``."""
         owners = as_flag("owners", self.owners)
         if owners:
-            self.resolve_workspace().check_keeps_notes("owners")
+            self.settings.check_keeps_notes("owners")
         return {
             "cluster_names": _names_to_list(self.cluster_names),
             "refresh": as_flag("refresh", self.refresh),

@@ -178,7 +178,7 @@ class SkyLaunchOperator(SkyTaskOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``launch``."""
-        if self.clone_disk_from is not None and self.resolve_workspace().uses_api_server:
+        if self.clone_disk_from is not None and self.settings.uses_api_server:
             raise SkyRequestError(
                 "clone_disk_from: SkyPilot cannot do it by way of an API server: leave it out or use another state_mode"
             )

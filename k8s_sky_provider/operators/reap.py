@@ -70,7 +70,7 @@ class SkyReapOperator(SkyBaseOperator):
         return super().get_or_create_pod(pod_request_obj, context)
 
     def _end_pods(self, namespace: str, context: Context) -> None:
-        deployment = self.resolve_workspace().deployment
+        deployment = self.settings.deployment
         pods = self.client.list_namespaced_pod(
             namespace=namespace, label_selector=f"{DEPLOYMENT_LABEL}={deployment},kubernetes_pod_operator=True"
         ).items
@@ -95,9 +95,8 @@ class SkyReapOperator(SkyBaseOperator):
         for row in rows:
             rendered_cluster_name(row["name"])
         named = as_flag("named", self.named)
-        workspace = self.resolve_workspace()
-        workspace.check_keeps_notes("clusters")
-        deployment = workspace.deployment
+        self.settings.check_keeps_notes("clusters")
+        deployment = self.settings.deployment
         owned = {row["name"]: {key: row[key] for key in OWNER_KEYS} for row in rows if "run_id" in row}
         if rows and not owned:
             self.log.info("No cluster has an owner; was the status asked for owners=True?")

@@ -258,9 +258,8 @@ class SkyTaskOperator(SkyBaseOperator):
     def _deployment_resources(self) -> dict[str, Any]:
         if not self.uses_default_resources:
             return {}
-        workspace = self.resolve_workspace()
-        image = {"image_id": workspace.default_image_id} if workspace.default_image_id else {}
-        return {**image, **workspace.default_resources}
+        image = {"image_id": self.settings.default_image_id} if self.settings.default_image_id else {}
+        return {**image, **self.settings.default_resources}
 
     def _check_alternatives(self) -> None:
         for one, other in _NOT_BOTH:

@@ -128,11 +128,12 @@ def test_links_that_cannot_be_made_do_not_fail_a_task_that_is_done(
     kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_connection() -> None:
-        monkeypatch.setattr(SkyDownOperator, "resolve_workspace", lambda self: 1 / 0)
+        monkeypatch.setattr(SkyDownOperator, "settings", property(lambda self: 1 / 0))
 
     kubernetes.while_running = break_connection
+    # What was found out before the deferral is not known any more.
     ti = run_task(
-        lambda: SkyDownOperator(task_id="t", dag=make_dag(), cluster_name="c"),
+        lambda: SkyDownOperator(task_id="t", dag=make_dag(), cluster_name="c", deferrable=True),
         kubernetes,
     )
     assert ti.xcom["return_value"] == "c"
