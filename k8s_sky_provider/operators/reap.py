@@ -101,13 +101,17 @@ class SkyReapOperator(SkyBaseOperator):
         if rows and not owned:
             self.log.info("No cluster has an owner; was the status asked for owners=True?")
         half_made = [row["name"] for row in rows if row.get("status") == "INIT" and row.get("autostop") is None]
+        candidates = {
+            name: owner
+            for name, owner in owned.items()
+            if named or name in half_made or name == cluster_name_for(Owner(deployment=deployment, **owner))
+        }
+        # Two answers about one run may differ: each run is asked about once.
+        is_over = {
+            run: context is None or _is_over(context["ti"], *run) for run in set(map(_run_of, candidates.values()))
+        }
         return {
-            "clusters": {
-                name: owner
-                for name, owner in owned.items()
-                if (named or name in half_made or name == cluster_name_for(Owner(deployment=deployment, **owner)))
-                and (context is None or _is_over(context["ti"], owner["dag_id"], owner["run_id"]))
-            },
+            "clusters": {name: owner for name, owner in candidates.items() if is_over[_run_of(owner)]},
             "half_made": half_made,
             "dryrun": as_flag("dryrun", self.dryrun),
         }
@@ -117,6 +121,10 @@ def _is_task_over(ti: Any, owner: dict[str, Any]) -> bool:
     """Tell whether a task instance has ended; one that Airflow does not have may be of another Airflow."""
     states = states_of(ti, **owner)
     return bool(states) and all(state in ENDED for state in states)
+
+
+def _run_of(owner: Mapping[str, Any]) -> tuple[str, str]:
+    return owner["dag_id"], owner["run_id"]
 
 
 def _is_over(ti: Any, dag_id: str, run_id: str) -> bool:

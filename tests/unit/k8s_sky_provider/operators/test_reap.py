@@ -16,7 +16,7 @@ from k8s_sky_provider.operators.earlier_pods import OWNER_ANNOTATION
 from k8s_sky_provider.protocol import Owner
 from unit.k8s_sky_provider.airflow_version import AIRFLOW
 from unit.k8s_sky_provider.fake_kubernetes import running
-from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag
+from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
 
 if TYPE_CHECKING:
     from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
@@ -75,6 +75,19 @@ def test_one_with_a_name_of_its_own_goes_when_asked_for() -> None:
 
 def test_a_dry_run_is_one() -> None:
     assert arguments_of([], dryrun=True) == {"clusters": {}, "half_made": [], "dryrun": True}
+
+
+def test_airflow_is_asked_once_about_each_run(kubernetes: FakeKubernetes) -> None:
+    class Counting(Airflow):
+        def get_dr_count(self, *, dag_id: str, run_ids: list[str], states: list[str]) -> int:
+            asked.extend(run_ids)
+            return super().get_dr_count(dag_id=dag_id, run_ids=run_ids, states=states)
+
+    asked: list[str] = []
+    rows = [*ROWS, row("over", "second"), row("running", "third")]
+    run_task(lambda: SkyReapOperator(task_id="reap", dag=make_dag(), clusters=rows, named=True), kubernetes, Counting())
+    assert sorted(asked) == ["over", "queued", "running"]
+    assert set(kubernetes.request.arguments["clusters"]) == {OVER["name"], "dev-box", "second"}
 
 
 @pytest.mark.parametrize("clusters", [None, 7, {"name": "demo"}, ["demo"], [{"status": "UP"}]], ids=str)
