@@ -63,11 +63,14 @@ class SkyClusterDownOperator(SkyDownOperator):
             raise AirflowSkipException(f"{self.launch_task_id} has not run: there is no cluster to take down")
         return super().execute(context)
 
+    def clusters_to_take_down(self, context: Context | None) -> object:
+        """Return the name that the launch has given its cluster."""
+        if self.cluster_name is not None:
+            return self.cluster_name
+        return cluster_name_for(dataclasses.replace(self.request_owner(context), task_id=self.launch_task_id))
+
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``down``."""
-        if self.cluster_name is None:
-            launch = dataclasses.replace(self.request_owner(context), task_id=self.launch_task_id)
-            self.cluster_name = cluster_name_for(launch)
         return {**super().build_arguments(context), "missing_ok": True}
 
 

@@ -265,10 +265,14 @@ class SkyDownOperator(SkyBaseOperator):
         self.graceful = graceful
         self.graceful_timeout = graceful_timeout
 
+    def clusters_to_take_down(self, context: Context | None) -> object:
+        """Return the name or the names, as they are rendered."""
+        return self.cluster_name
+
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``down``."""
         return {
-            "cluster_name": _meant(self.cluster_name, may_have_globs=self._may_have_globs),
+            "cluster_name": _meant(self.clusters_to_take_down(context), may_have_globs=self._may_have_globs),
             "purge": as_flag("purge", self.purge),
             **_graceful_arguments(graceful=self.graceful, graceful_timeout=self.graceful_timeout),
         }
