@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import inspect
 import json
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Never
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Never
 import yaml
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from airflow.providers.cncf.kubernetes.utils.pod_manager import OnKillAction, PodNotFoundException
 from airflow.providers.common.compat.sdk import (
@@ -62,10 +61,8 @@ from k8s_sky_provider.operators.worker_stop import WorkerEvictedError, WorkerSto
 from k8s_sky_provider.pod_end import EndingPodManager, follower, follows, leave_word, terminated_state
 from k8s_sky_provider.pod_logs import SECONDS_TO_NOTE, OncePodManager, read_up_to
 from k8s_sky_provider.pod_security import SecurityContexts, Source
+from k8s_sky_provider.pod_spec import RUNNER_COMMAND, Completion, Templates
 from k8s_sky_provider.protocol import (
-    DEFERRED_LOG_PACE,
-    LOG_PACE,
-    POD_DIRECTORIES,
     ExitCode,
     OnCancel,
     OnEviction,
@@ -76,15 +73,16 @@ from k8s_sky_provider.protocol import (
 )
 from k8s_sky_provider.refusals import REFUSED, api_message, explained
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
-from k8s_sky_provider.workspace import DEPLOYMENT_LABEL, Credential, Workspace
+from k8s_sky_provider.workspace import Credential, Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import PodOperatorHookProtocol
     from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
     from airflow.triggers.base import BaseTrigger
     from pendulum import DateTime
 
-RUNNER_COMMAND = ["tini", "--", "python", "-m", "k8s_sky_provider.runner"]
 LINES_OF_THE_END = 20
 RESULT_KEY = "result"
 """XCom key of the whole result."""
@@ -401,72 +399,36 @@ class SkyBaseOperator(KubernetesPodOperator):
         )
 
     def build_pod_request_obj(self, context: Context | None = None, **kwargs: Any) -> k8s.V1Pod:
-        """Return the pod: KubernetesPodOperator's, with the workspace and the request put in.
-
-        What the pod template, the full pod spec or an argument already has under the same volume name,
-        mount path or variable name stays as it is.
-        """
+        """Return the pod: KubernetesPodOperator's, completed by :mod:`k8s_sky_provider.pod_spec`."""
         check_models("volumes", self.volumes, k8s.V1Volume)
         check_models("volume_mounts", self.volume_mounts, k8s.V1VolumeMount)
         if not isinstance(self.env_vars, dict):
             check_models("env_vars", self.env_vars, k8s.V1EnvVar)
-        workspace = self.settings
-        template = self._template_pod()
-        base = _first_container(template)
-
-        self.image = workspace.image
-        self.namespace = self.namespace or (template.metadata and template.metadata.namespace) or workspace.namespace
-        self.image_pull_policy = workspace.image_pull_policy
-        self.service_account_name = (
-            self.service_account_name
-            or (template.spec and template.spec.service_account_name)
-            or workspace.service_account_name
+        completion = Completion(
+            workspace=self.settings,
+            contexts=SecurityContexts.resolve(
+                *self._templates.security,
+                Source.in_arguments(self.security_context, self.container_security_context),
+            ),
+            command=self.cmds or RUNNER_COMMAND,
+            argument=(self._request or self._build_request(context)).to_argument(),
+            is_deferred=self.deferrable,
         )
-        if not self.image_pull_secrets:
-            self.image_pull_secrets = [k8s.V1LocalObjectReference(name=name) for name in workspace.image_pull_secrets]
-        if self.container_resources is None and not (base and base.resources):
-            self.container_resources = workspace.container_resources
-        self.labels = {**self.labels, DEPLOYMENT_LABEL: workspace.deployment}
-        self.cmds = self.cmds or RUNNER_COMMAND
-        self.arguments = [(self._request or self._build_request(context)).to_argument()]
-        contexts = self._security_contexts()
-        local = self._add_volumes(workspace, template, with_scratch=contexts.has_read_only_root)
-        if isinstance(self.env_vars, dict):
-            self.env_vars = [k8s.V1EnvVar(name=name, value=value) for name, value in self.env_vars.items()]
-        pace = [k8s.V1EnvVar(name=LOG_PACE, value=str(DEFERRED_LOG_PACE))] if self.deferrable else []
-        self.env_vars = _join(self.env_vars, [*workspace.env, *local, *pace], base and base.env, "name")
-        self.env_from = [*self.env_from, *(source for source in workspace.env_from if source not in self.env_from)]
-        given = self.security_context, self.container_security_context
-        self.security_context, self.container_security_context = contexts.pod, contexts.container
-        pod = super().build_pod_request_obj(context, **kwargs)
-        # A model cannot tell what is taken away: who builds once more begins with what was given.
-        self.security_context, self.container_security_context = given
+        # What is not the author's own is not to look so: a later step would take it for an argument.
+        builder: Any = copy.copy(self)
+        builder.namespace = self.settings.namespace
+        builder.secrets = [*self.secrets, completion]
+        if context is not None:
+            builder.hook = self.hook
+        pod = super(SkyBaseOperator, builder).build_pod_request_obj(context, **kwargs)
         if context is not None:
             owner = self.request_owner(context)
             annotations = {**follower(owner.try_number, tries_left(context["ti"])), **in_words(owner)}
             pod.metadata.annotations = {**(pod.metadata.annotations or {}), **annotations}
             pod.metadata.labels = {**pod.metadata.labels, **labels_of(owner)}
-        connections = [read_connection(credential) for credential in workspace.connections]
+        connections = [read_connection(credential) for credential in self.settings.connections]
         self._connection_files = mount_connections(pod, self.base_container_name, connections)
         return pod
-
-    def _add_volumes(self, workspace: Workspace, template: k8s.V1Pod, *, with_scratch: bool) -> list[k8s.V1EnvVar]:
-        """Add the workspace's volumes and mounts; return the environment that says which are gone with the pod."""
-        base = _first_container(template)
-        scratch_volumes = workspace.scratch_volumes if with_scratch else []
-        scratch_mounts = workspace.scratch_mounts if with_scratch else []
-        self.volumes = _join(
-            self.volumes, [*workspace.volumes, *scratch_volumes], template.spec and template.spec.volumes, "name"
-        )
-        self.volume_mounts = _join(
-            self.volume_mounts,
-            [*workspace.volume_mounts, *scratch_mounts],
-            base and base.volume_mounts,
-            "mount_path",
-        )
-        ours = {volume.name for volume in scratch_volumes if volume in self.volumes}
-        paths = [mount.mount_path for mount in scratch_mounts if mount in self.volume_mounts and mount.name in ours]
-        return [k8s.V1EnvVar(name=POD_DIRECTORIES, value=":".join(paths))] if paths else []
 
     def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
         """Create the pod or find the one that this task instance already has.
@@ -636,25 +598,30 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     @cached_property
     def settings(self) -> Workspace:
-        """Where the pod runs and what it mounts: arguments over the connection over ``[skypilot]`` options."""
-        base = _first_container(self._template_pod())
+        """Where the pod runs and what it mounts: arguments over templates over the connection over ``[skypilot]``."""
+        templates = self._templates
         connection = SkyPilotHook(self.skypilot_conn_id).find_settings() if self.skypilot_conn_id else None
         return Workspace.resolve(
             connection=connection,
             deployment=rendered_text("deployment", self.deployment),
-            image=self.image or (base and base.image),
-            image_pull_policy=self.image_pull_policy or (base and base.image_pull_policy),
-            namespace=self.namespace,
+            image=self.image or templates.image,
+            image_pull_policy=self.image_pull_policy or templates.image_pull_policy,
+            namespace=self.namespace or templates.namespace,
             service_account_name=self.service_account_name,
             volume_claim=self.volume_claim,
             config_map=self.config_map,
             credentials=self.credentials,
         )
 
+    @cached_property
+    def _templates(self) -> Templates:
+        return Templates.read(file=self.pod_template_file, template=self.pod_template_dict, full=self.full_pod_spec)
+
     def _forget_earlier_tries(self) -> None:
         """Begin anew: what is known of a try is found out once in each of its processes."""
         self._request = None
-        vars(self).pop("settings", None)
+        for name in ("settings", "_templates"):
+            vars(self).pop(name, None)
 
     def request_owner(self, context: Context | None) -> Owner:
         """Return the task instance that asks; without a context (a dry run) it has no names."""
@@ -760,32 +727,6 @@ class SkyBaseOperator(KubernetesPodOperator):
                     # Another task may be about to make it.
                     raise SkyTransientError(f"{missing} yet; create it, or name another one in volumes") from None
                 self.log.debug("No right to look for PersistentVolumeClaim %s: %s", claim, error.reason)
-
-    def _security_contexts(self) -> SecurityContexts:
-        """Return the pod's security contexts: the arguments over the full pod spec over the pod template over ours."""
-        template = "pod_template_file" if self.pod_template_file else "pod_template_dict"
-        full = PodGenerator.serialize_pod(self.full_pod_spec) if self.full_pod_spec else {}
-        return SecurityContexts.resolve(
-            Source.in_manifest(template, self._template_as_written()),
-            Source.in_manifest("full_pod_spec", full),
-            Source.in_arguments(self.security_context, self.container_security_context),
-        )
-
-    def _template_as_written(self) -> dict[str, Any]:
-        """Return the pod template with its nulls, which a model does not keep."""
-        if not self.pod_template_file:
-            return self.pod_template_dict or {}
-        file = Path(self.pod_template_file)
-        return yaml.safe_load(file.read_text()) or {} if file.exists() else {}
-
-    def _template_pod(self) -> k8s.V1Pod:
-        if self.pod_template_file:
-            pod = PodGenerator.deserialize_model_file(self.pod_template_file)
-        elif self.pod_template_dict:
-            pod = PodGenerator.deserialize_model_dict(self.pod_template_dict)
-        else:
-            return self.full_pod_spec or k8s.V1Pod()
-        return PodGenerator.reconcile_pods(pod, self.full_pod_spec) if self.full_pod_spec else pod
 
     def _read_result(self, remote_pod: k8s.V1Pod, terminated: k8s.V1ContainerStateTerminated) -> SkyResult:
         if terminated.message and terminated.reason not in _NOT_STARTED_REASONS:
@@ -953,18 +894,3 @@ def _is_result(message: str | None) -> bool:
     except ProtocolError:
         return False
     return True
-
-
-def _first_container(template: k8s.V1Pod) -> k8s.V1Container | None:
-    """Return the container that KubernetesPodOperator's own is merged with."""
-    return next(iter(template.spec.containers or []), None) if template.spec else None
-
-
-def _join(given: list[Any] | None, added: list[Any], in_template: list[Any] | None, key: str) -> list[Any]:
-    """Add what neither the arguments nor the template have under the same key."""
-    taken = {_key_of(item, key) for item in [*(given or []), *(in_template or [])]}
-    return [*(given or []), *(item for item in added if getattr(item, key) not in taken)]
-
-
-def _key_of(item: Any, key: str) -> Any:
-    return item.get(key) if isinstance(item, Mapping) else getattr(item, key)

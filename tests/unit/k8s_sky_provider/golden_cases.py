@@ -478,6 +478,7 @@ POD_ARGUMENTS: dict[str, Any] = {
     ],
     "env_vars": {"PROXY": "http://{{ params.who }}", "TERM": "xterm"},
     "env_from": [k8s.V1EnvFromSource(prefix="P_", config_map_ref=k8s.V1ConfigMapEnvSource(name="mine"))],
+    "configmaps": ["more"],
     "secrets": [Secret("env", "TOKEN", "tokens", "token")],  # type: ignore[no-untyped-call]  # Airflow has none
     "init_containers": [k8s.V1Container(name="first", image="first:1")],
     "priority_class_name": "high",

@@ -8,6 +8,7 @@ the same for all versions of Airflow and of KubernetesPodOperator.
 from __future__ import annotations
 
 import base64
+import copy
 import importlib
 import inspect
 import json
@@ -90,7 +91,8 @@ class PodError(Exception):
 
 def made_of(case: Case) -> dict[str, Any]:
     """Return the request and the pod that an operator makes when it runs."""
-    operator = case.make(case.operator, **case.arguments)
+    # KubernetesPodOperator 10.20 adds to the lists that it is given.
+    operator = case.make(case.operator, **copy.deepcopy(case.arguments))
     context = context_of(operator, Airflow(task_id=operator.task_id))
     operator.render_template_fields(context)
     with pytest.raises(PodError) as caught:

@@ -149,7 +149,7 @@ class TestCredentials:
 
         ti = run_task(make, kubernetes)
         (operator,) = operators
-        texts = [str(kubernetes.pod), str(ti.xcom), caplog.text, operator.arguments[0]]
+        texts = [str(kubernetes.pod), str(ti.xcom), caplog.text]
         texts.extend(str(getattr(operator, name)) for name in operator.template_fields)
         assert not [text for text in texts if SECRET in text]
 

@@ -1,19 +1,23 @@
-"""What is known of a try is found out once in each of its processes."""
+"""What is known of a try is found out once in each of its processes, and what the author gave stays as it is."""
 
 from __future__ import annotations
 
 import collections
+import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.providers.common.compat.sdk import TaskDeferred, conf
 
+from k8s_sky_provider.decorators.cluster import SkyClusterDownOperator
 from k8s_sky_provider.exceptions import SkyPodFailedError
 from k8s_sky_provider.operators import SkyBaseOperator, SkyLaunchOperator, task_operator
+from k8s_sky_provider.pod_spec import Templates
 from k8s_sky_provider.workspace import Workspace
 from unit.k8s_sky_provider.fake_kubernetes import request_of
-from unit.k8s_sky_provider.golden_cases import TEMPLATE_FILE
+from unit.k8s_sky_provider.golden_cases import POD_ARGUMENTS, TEMPLATE_FILE
 from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
 
 if TYPE_CHECKING:
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("deployment")
 
 Counts = collections.Counter[str]
+
+CONVERTED = {"container_resources", "env_vars", "name"}
+"""Fields that KubernetesPodOperator itself gives another form."""
 
 
 @pytest.fixture
@@ -51,6 +58,8 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
     count("resolves", Workspace, "resolve")
     count("requests", SkyLaunchOperator, "build_arguments")
     count("task reads", task_operator, "read_task")
+    count("template parses", Templates, "read")
+    count("template parses", PodGenerator, "deserialize_model_file")
     count("pods", SkyBaseOperator, "build_pod_request_obj")
     return counts
 
@@ -77,13 +86,14 @@ def calls_of(counts: Counts) -> dict[str, int]:
 
 def test_a_launch_finds_out_once(kubernetes: FakeKubernetes, counts: Counts) -> None:
     run_task(make_launch, kubernetes)
-    assert calls_of(counts) == {"resolves": 1, "requests": 1, "task reads": 1, "pods": 1}
+    # KubernetesPodOperator parses the template once more.
+    assert calls_of(counts) == {"resolves": 1, "requests": 1, "task reads": 1, "template parses": 2, "pods": 1}
     assert lookups_of(counts) == {1}
 
 
 def test_so_does_each_process_of_one_that_is_deferred(kubernetes: FakeKubernetes, counts: Counts) -> None:
     run_task(lambda: make_launch(deferrable=True), kubernetes)
-    assert calls_of(counts) == {"resolves": 2, "requests": 1, "task reads": 1, "pods": 1}
+    assert calls_of(counts) == {"resolves": 2, "requests": 1, "task reads": 1, "template parses": 3, "pods": 1}
     assert lookups_of(counts) == {2}
 
 
@@ -97,7 +107,7 @@ def test_so_does_one_whose_pod_has_ended_before_it_could_be_deferred(
     kubernetes.finish()
     counts.clear()
     run_task(lambda: make_launch(deferrable=True, on_finish_action="keep_pod"), kubernetes, ti)
-    assert calls_of(counts) == {"resolves": 1, "requests": 1, "task reads": 1, "pods": 1}
+    assert calls_of(counts) == {"resolves": 1, "requests": 1, "task reads": 1, "template parses": 2, "pods": 1}
 
 
 @pytest.mark.usefixtures("kubernetes")
@@ -113,6 +123,22 @@ def test_another_try_of_the_same_operator_begins_anew(counts: Counts, monkeypatc
             operator.execute(context_of(operator, TaskInstance(try_number=try_number)))
     assert (counts["resolves"], counts["requests"]) == (2, 2)
     assert [request_of(pod).owner.try_number for pod in pods] == [1, 2]
+
+
+def fields_of(operator: SkyBaseOperator) -> dict[str, Any]:
+    return {name: copy.deepcopy(getattr(operator, name)) for name in operator.template_fields if name not in CONVERTED}
+
+
+@pytest.mark.parametrize("arguments", [{}, POD_ARGUMENTS], ids=["defaults", "all"])
+def test_what_the_author_gave_stays_as_it_is(arguments: dict[str, Any], kubernetes: FakeKubernetes) -> None:
+    operator = SkyClusterDownOperator(task_id="down", dag=make_dag(), launch_task_id="launch", **arguments)
+    context = context_of(operator)
+    operator.render_template_fields(context)
+    before, secrets = fields_of(operator), list(operator.secrets)
+    operator.execute(context)
+    assert fields_of(operator) == before
+    assert operator.secrets == secrets
+    assert kubernetes.request.arguments["cluster_name"].startswith("dag-launch-")
 
 
 def test_a_dry_run_is_no_try(kubernetes: FakeKubernetes, capsys: pytest.CaptureFixture[str]) -> None:
