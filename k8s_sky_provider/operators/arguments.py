@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
-from airflow.providers.common.compat.sdk import XComArg, redact
+from airflow.providers.common.compat.sdk import redact
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.task import TO_BE_RENDERED
 
 # SkyPilot's own rule (sky/skylet/constants.py: CLUSTER_NAME_VALID_REGEX).
-_CLUSTER_NAME = re.compile(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
+NAME = re.compile(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
 
 _FLAGS = {
     **dict.fromkeys(("true", "yes", "on", "t", "y", "1"), True),
@@ -25,7 +25,7 @@ _MASK = "***"
 LONGEST_WORD = 11
 """Characters of what is masked within a word that is taken for one: ``training`` has the password ``train`` in it."""
 
-_CLUSTER_NAMES = re.compile(r"[-_.a-zA-Z0-9*?\[\]^!]+")
+NAME_OR_GLOB = re.compile(r"[-_.a-zA-Z0-9*?\[\]^!]+")
 
 
 def check_cluster_name(name: object) -> None:
@@ -38,7 +38,7 @@ def check_cluster_name(name: object) -> None:
 
 
 def _check_cluster_name(name: str) -> None:
-    if not _CLUSTER_NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise SkyRequestError(
             f"cluster_name: {name!r} must start with a letter, end with a letter or digit, "
             "and have only letters, digits, '-', '_' and '.' between"
@@ -74,7 +74,7 @@ def check_cluster_names(argument: str, names: object) -> None:
 def _check_name_or_glob(argument: str, name: str) -> None:
     if not _GLOB.search(name):
         _check_cluster_name(name)
-    elif not _CLUSTER_NAMES.fullmatch(name):
+    elif not NAME_OR_GLOB.fullmatch(name):
         raise SkyRequestError(
             f"{argument}: {name!r} must have only letters, digits, '-', '_', '.' and the wildcards *, ? and []"
         )
@@ -299,12 +299,20 @@ def _texts(value: object) -> Iterator[str]:
             waiting += one
 
 
+def listed(value: Any) -> list[Any]:
+    """Return one value or several as a list; None as an empty one."""
+    if value is None:
+        return []
+    # What a mapped task returned is a sequence of its own kind.
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+
+
 def check_path(field: str, path: object) -> None:
     """Check a path; one that is still to be rendered or comes from XCom passes.
 
     :raises SkyRequestError: if it is none
     """
-    if not isinstance(path, XComArg):
+    if is_known(path):
         rendered_path(field, path)
 
 

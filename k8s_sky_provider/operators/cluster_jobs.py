@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
@@ -15,6 +14,7 @@ from k8s_sky_provider.operators.arguments import (
     check_flags,
     check_whole_number,
     is_known,
+    listed,
     rendered_cluster_name,
     rendered_cluster_names,
 )
@@ -22,6 +22,8 @@ from k8s_sky_provider.operators.base import SkyBaseOperator
 from k8s_sky_provider.protocol import OnCancel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.providers.common.compat.sdk import Context, XComArg
 
     from k8s_sky_provider.operators.cluster import ClusterNames
@@ -112,7 +114,7 @@ class SkyCancelOperator(SkyBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_name(cluster_name)
-        for job_id in _listed(job_ids):
+        for job_id in listed(job_ids):
             check_whole_number("job_ids", job_id)
         check_flags(all=all, all_users=all_users)
         _check_which(job_ids, everything=all, all_users=all_users)
@@ -124,7 +126,7 @@ class SkyCancelOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``cancel``."""
         everything = as_flag("all", self.all)
-        job_ids = [as_whole_number("job_ids", job_id) for job_id in _listed(self.job_ids)]
+        job_ids = [as_whole_number("job_ids", job_id) for job_id in listed(self.job_ids)]
         if not everything and not job_ids:
             raise SkyRequestError(f"job_ids: {self.job_ids!r} names no job")
         _check_which(self.job_ids, everything=everything, all_users=self.all_users)
@@ -228,9 +230,3 @@ def _check_provision(provision: object, *, sync_down: object, job_id: object, wo
             raise SkyRequestError("worker: needs provision=True; a job's log has the output of all nodes")
     elif (is_known(job_id) and job_id is not None) or (is_known(sync_down) and as_flag("sync_down", sync_down)):
         raise SkyRequestError("provision: is the cluster's log; give neither job_id nor sync_down with it")
-
-
-def _listed(job_ids: JobId | Sequence[JobId] | None) -> Sequence[JobId]:
-    if job_ids is None:
-        return []
-    return job_ids if isinstance(job_ids, Sequence) and not isinstance(job_ids, str) else [job_ids]

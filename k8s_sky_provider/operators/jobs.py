@@ -13,6 +13,7 @@ from k8s_sky_provider.operators.arguments import (
     check_flags,
     check_whole_number,
     is_known,
+    listed,
     rendered_text,
 )
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for, dag_folder
@@ -223,7 +224,7 @@ class SkyJobCancelOperator(SkyBaseOperator):
         super().__init__(**kwargs)
         check_flags(all=all, wait=wait)
         _check_which(job_ids, job_name, pool_name, everything=all)
-        for job_id in _listed(job_ids):
+        for job_id in listed(job_ids):
             check_whole_number("job_ids", job_id)
         self.job_ids = job_ids
         self.job_name = job_name
@@ -233,7 +234,7 @@ class SkyJobCancelOperator(SkyBaseOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``jobs_cancel``."""
-        job_ids = [as_whole_number("job_ids", job_id) for job_id in _listed(self.job_ids)]
+        job_ids = [as_whole_number("job_ids", job_id) for job_id in listed(self.job_ids)]
         name, pool = rendered_text("job_name", self.job_name), rendered_text("pool_name", self.pool_name)
         if not (as_flag("all", self.all) or job_ids or name or pool):
             raise SkyRequestError(
@@ -342,9 +343,3 @@ def _check_documents(documents: Sequence[object], source: str) -> list[dict[str,
         check_has_no_secret(header, source)
     tasks = documents[len(first) :]
     return [*first, *(check_task(task, f"{source}, task {number}") for number, task in enumerate(tasks, 1))]
-
-
-def _listed(value: object) -> list[object]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.links.skypilot import SkyServeEndpointLink
 from k8s_sky_provider.operators.arguments import (
+    NAME,
+    NAME_OR_GLOB,
     as_choice,
     as_flag,
     as_number,
@@ -42,10 +43,6 @@ TARGETS = ("replica", "controller", "load_balancer")
 
 READY_TIMEOUT = 1800
 """Seconds that a service may take to be ready, unless somebody says otherwise."""
-
-# SkyPilot's own rule (sky/skylet/constants.py: CLUSTER_NAME_VALID_REGEX).
-_NAME = re.compile(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
-_NAME_OR_GLOB = re.compile(r"[-_.a-zA-Z0-9*?\[\]!]+")
 
 
 class SkyServeUpOperator(SkyTaskOperator):
@@ -405,7 +402,7 @@ def _check_name(field: str, name: object) -> None:
 
 
 def _check_rendered_name(field: str, name: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise SkyRequestError(
             f"{field}: {name!r} must start with a letter, end with a letter or digit, "
             "and have only letters, digits, '-', '_' and '.' between"
@@ -442,7 +439,7 @@ def _check_names(field: str, names: object, *, everything: object) -> None:
 
 
 def _check_name_or_glob(field: str, name: str) -> None:
-    if not _NAME_OR_GLOB.fullmatch(name):
+    if not NAME_OR_GLOB.fullmatch(name):
         raise SkyRequestError(
             f"{field}: {name!r} must have only letters, digits, '-', '_', '.' and the wildcards *, ? and []"
         )

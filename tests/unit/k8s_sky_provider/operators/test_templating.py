@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import re
+from collections import UserList
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -547,3 +548,33 @@ def test_a_cluster_around_tasks_takes_templates(send: Send) -> None:
     assert sent["arguments"]["overrides"]["resources"]["use_spot"] is False
     assert (sent["arguments"]["auto_down"], sent["on_cancel"]) == (False, "leave")
     assert send(down)["on_cancel"] == "leave"
+
+
+@pytest.mark.parametrize(
+    ("kind", "other"), [(SkyCancelOperator, {"cluster_name": "demo"}), (SkyJobCancelOperator, {"job_ids": None})]
+)
+def test_job_ids_may_be_what_a_mapped_task_returned(
+    kind: type[SkyBaseOperator], other: dict[str, Any], send: Send
+) -> None:
+    # Airflow's sequence of what the mapped instances returned is no list.
+    operator = make(kind, **{**other, "job_ids": 7})
+    operator.job_ids = UserList([7, "8"])
+    assert send(operator)["arguments"]["job_ids"] == [7, 8]
+
+
+@pytest.mark.parametrize("kind", [SkyRsyncUpOperator, SkyRsyncDownOperator])
+def test_a_path_is_not_judged_before_it_is_rendered(kind: type[SkyBaseOperator], send: Send) -> None:
+    operator = make(kind, source="~{{ '/data' }}")
+    assert send(operator)["arguments"]["source"] == "~/data"
+    with pytest.raises(SkyRequestError, match=r"^source: '~other/data' names another user's home"):
+        send(make(kind, source="~{{ 'other' }}/data"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(SkyDownOperator, "cluster_name"), (SkyServeDownOperator, "service_names"), (SkyPoolDownOperator, "pool_names")],
+)
+def test_a_glob_has_the_same_characters_everywhere(kind: type[SkyBaseOperator], name: str) -> None:
+    make(kind, **{name: "a[^b]*"})
+    with pytest.raises(SkyRequestError, match=rf"^{name}: 'a b\*' must have only"):
+        make(kind, **{name: "a b*"})
