@@ -31,7 +31,7 @@ DRAINED = {
     "runner": "the operator's pod",
     "worker": "Airflow's worker",
     "both": "the worker and the operator's pod",
-    "triggerer": "Airflow with its triggerer",
+    "triggerer": "all of Airflow",
 }
 LOST = {**DRAINED, "head": "the cluster"}
 
