@@ -131,7 +131,9 @@ def fields_of(operator: SkyBaseOperator) -> dict[str, Any]:
 
 @pytest.mark.parametrize("arguments", [{}, POD_ARGUMENTS], ids=["defaults", "all"])
 def test_what_the_author_gave_stays_as_it_is(arguments: dict[str, Any], kubernetes: FakeKubernetes) -> None:
-    operator = SkyClusterDownOperator(task_id="down", dag=make_dag(), launch_task_id="launch", **copy.deepcopy(arguments))
+    operator = SkyClusterDownOperator(
+        task_id="down", dag=make_dag(), launch_task_id="launch", **copy.deepcopy(arguments)
+    )
     context = context_of(operator)
     operator.render_template_fields(context)
     before, secrets = fields_of(operator), list(operator.secrets)
