@@ -25,7 +25,7 @@ _MASK = "***"
 LONGEST_WORD = 11
 """Characters of what is masked within a word that is taken for one: ``training`` has the password ``train`` in it."""
 
-NAME_OR_GLOB = re.compile(r"[-_.a-zA-Z0-9*?\[\]^!]+")
+_NAME_OR_GLOB = re.compile(r"[-_.a-zA-Z0-9*?\[\]^!]+")
 
 
 def check_cluster_name(name: object) -> None:
@@ -34,13 +34,17 @@ def check_cluster_name(name: object) -> None:
     :raises SkyRequestError: if SkyPilot would refuse it
     """
     if isinstance(name, str) and not TO_BE_RENDERED.search(name):
-        _check_cluster_name(name)
+        check_rendered_name("cluster_name", name)
 
 
-def _check_cluster_name(name: str) -> None:
+def check_rendered_name(field: str, name: str) -> None:
+    """Check a name of a cluster, service or pool after Jinja and XCom.
+
+    :raises SkyRequestError: if SkyPilot would refuse it
+    """
     if not NAME.fullmatch(name):
         raise SkyRequestError(
-            f"cluster_name: {name!r} must start with a letter, end with a letter or digit, "
+            f"{field}: {name!r} must start with a letter, end with a letter or digit, "
             "and have only letters, digits, '-', '_' and '.' between"
         )
 
@@ -52,7 +56,7 @@ def rendered_cluster_name(name: object) -> str:
     """
     if not is_name(name):
         raise SkyRequestError(f"cluster_name: {name!r} is no name; did the task that it comes from return one?")
-    _check_cluster_name(name)
+    check_rendered_name("cluster_name", name)
     return name
 
 
@@ -72,11 +76,20 @@ def check_cluster_names(argument: str, names: object) -> None:
 
 
 def _check_name_or_glob(argument: str, name: str) -> None:
-    if not _GLOB.search(name):
-        _check_cluster_name(name)
-    elif not NAME_OR_GLOB.fullmatch(name):
+    if _GLOB.search(name):
+        check_rendered_glob(argument, name)
+    else:
+        check_rendered_name("cluster_name", name)
+
+
+def check_rendered_glob(field: str, name: str) -> None:
+    """Check a name, which may have wildcards, after Jinja and XCom.
+
+    :raises SkyRequestError: if it has other characters than those
+    """
+    if not _NAME_OR_GLOB.fullmatch(name):
         raise SkyRequestError(
-            f"{argument}: {name!r} must have only letters, digits, '-', '_', '.' and the wildcards *, ? and []"
+            f"{field}: {name!r} must have only letters, digits, '-', '_', '.' and the wildcards *, ? and []"
         )
 
 

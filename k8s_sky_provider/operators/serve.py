@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.links.skypilot import SkyServeEndpointLink
 from k8s_sky_provider.operators.arguments import (
-    NAME,
-    NAME_OR_GLOB,
     as_choice,
     as_flag,
     as_number,
@@ -17,6 +15,8 @@ from k8s_sky_provider.operators.arguments import (
     check_flags,
     check_globs,
     check_number,
+    check_rendered_glob,
+    check_rendered_name,
     check_whole_number,
     has_globs,
     is_known,
@@ -398,21 +398,13 @@ class SkyPoolDownOperator(SkyBaseOperator):
 
 def _check_name(field: str, name: object) -> None:
     if isinstance(name, str) and not TO_BE_RENDERED.search(name):
-        _check_rendered_name(field, name)
-
-
-def _check_rendered_name(field: str, name: str) -> None:
-    if not NAME.fullmatch(name):
-        raise SkyRequestError(
-            f"{field}: {name!r} must start with a letter, end with a letter or digit, "
-            "and have only letters, digits, '-', '_' and '.' between"
-        )
+        check_rendered_name(field, name)
 
 
 def _rendered_name(field: str, name: object) -> str:
     if not is_name(name):
         raise SkyRequestError(f"{field}: {name!r} is no name; did the task that it comes from return one?")
-    _check_rendered_name(field, name)
+    check_rendered_name(field, name)
     return name
 
 
@@ -435,14 +427,7 @@ def _check_names(field: str, names: object, *, everything: object) -> None:
         raise SkyRequestError(f"{field}: name them, or give all=True for all of them")
     for name in [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else ():
         if isinstance(name, str) and not TO_BE_RENDERED.search(name):
-            _check_name_or_glob(field, name)
-
-
-def _check_name_or_glob(field: str, name: str) -> None:
-    if not NAME_OR_GLOB.fullmatch(name):
-        raise SkyRequestError(
-            f"{field}: {name!r} must have only letters, digits, '-', '_', '.' and the wildcards *, ? and []"
-        )
+            check_rendered_glob(field, name)
 
 
 def _down_arguments(
@@ -453,6 +438,6 @@ def _down_arguments(
         raise SkyRequestError(f"{field}: {names!r} names none; did the task that it comes from return one?")
     _check_names(field, rendered, everything=everything)
     for name in rendered or ():
-        _check_name_or_glob(field, name)
+        check_rendered_glob(field, name)
     check_globs(field, rendered or [], may_have_globs=may_have_globs)
     return {"names": rendered, "purge": as_flag("purge", purge)}

@@ -154,7 +154,7 @@ def test_a_node_that_loses_its_power(
     faults: FaultTable,
     safe_node: str,
 ) -> None:
-    """One node is lost under the runner of a task, the worker of another, and the cluster of a third."""
+    """One node is lost under a runner, a worker, both of one task, and the cluster of another."""
     (lost_node,) = nodes.others(safe_node)
     under = ("runner", "worker", "both", "head")
     runs = {lost: Run(airflow, kubectl, clusters, ledger, f"e2e_node_lost_under_{lost}") for lost in under}
