@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
+from typing import Any
 
 import pytest
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+from airflow.providers.common.compat.sdk import mask_secret
 
 from unit.k8s_sky_provider.airflow_version import AIRFLOW, create_tables
 from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
@@ -15,6 +18,14 @@ from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
 def tables() -> None:
     """Give the tasks of an Airflow 2 the database that they look into."""
     create_tables()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Airflow forget the secrets of other tests: a request that has one in it is refused."""
+    masker: Any = import_module(mask_secret.__module__)._secrets_masker()
+    monkeypatch.setattr(masker, "patterns", set())
+    monkeypatch.setattr(masker, "replacer", None)
 
 
 @pytest.fixture

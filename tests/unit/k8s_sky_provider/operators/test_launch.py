@@ -479,7 +479,7 @@ class TestSecrets:
     )
     def test_a_word_that_is_a_password_too(self, run: str, is_refused: bool) -> None:
         mask_secret("overt")
-        operator = make_launch(sky_task_yaml={"run": run, "envs": {"overt": "unmasked"}})
+        operator = make_launch(sky_task_yaml={"run": run, "envs": {"overt": "key"}})
         with pytest.raises(SkyRequestError, match="task: has") if is_refused else contextlib.nullcontext():
             check_carries_no_secret(arguments_of(operator))
 
