@@ -34,9 +34,11 @@ def exported() -> list[type[SkyBaseOperator]]:
 
 
 def parents(operator: type[SkyBaseOperator]) -> list[type[SkyBaseOperator]]:
-    """Return the classes of this package that an operator has parameters from besides its own."""
+    """Return the documented classes of this package that an operator has parameters from besides its own."""
     return [
-        parent for parent in operator.__mro__[1:] if issubclass(parent, SkyBaseOperator) and "__init__" in vars(parent)
+        parent
+        for parent in operator.__mro__[1:]
+        if issubclass(parent, SkyBaseOperator) and "__init__" in vars(parent) and not parent.__name__.startswith("_")
     ]
 
 

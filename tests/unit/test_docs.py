@@ -81,3 +81,32 @@ def test_the_versions_that_the_texts_name_are_those_that_can_be_installed() -> N
         assert re.search(
             rf"`apache-airflow-providers-cncf-kubernetes` (from )?{re.escape(provider.removesuffix('.0'))}", text
         )
+
+
+def test_the_table_of_operators_has_each() -> None:
+    table = re.findall(r"^\| .* \|$", (ROOT / "docs" / "operators.md").read_text(), re.MULTILINE)
+    assert {operator.__name__ for operator in OPERATORS} <= set(re.findall(r"`(Sky\w+Operator)`", "\n".join(table)))
+
+
+def test_the_index_of_the_decisions_has_each_page() -> None:
+    folder = ROOT / "docs" / "decisions"
+    linked = re.findall(r"\]\(([a-z-]+\.md)\)", (folder / "README.md").read_text())
+    assert sorted(linked) == sorted(page.name for page in folder.glob("[a-z]*.md"))
+
+
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_what_a_page_links_to_exists(page: Path) -> None:
+    for link in re.findall(r"\]\(((?!https?:)[^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert anchor in {_anchor(heading) for heading in headings}, link
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
