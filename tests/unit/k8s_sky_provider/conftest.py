@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
-from airflow.providers.common.compat.sdk import mask_secret
+from airflow.providers.common.compat.sdk import redact
 
 from unit.k8s_sky_provider.airflow_version import AIRFLOW, create_tables
 from unit.k8s_sky_provider.fake_kubernetes import FakeKubernetes
@@ -23,7 +23,7 @@ def tables() -> None:
 @pytest.fixture(autouse=True)
 def nothing_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let Airflow forget the secrets of other tests: a request that has one in it is refused."""
-    masker: Any = import_module(mask_secret.__module__)._secrets_masker()
+    masker: Any = import_module(redact.__module__)._secrets_masker()
     monkeypatch.setattr(masker, "patterns", set())
     monkeypatch.setattr(masker, "replacer", None)
 
