@@ -79,7 +79,7 @@ def _check_name_or_glob(argument: str, name: str) -> None:
     if _GLOB.search(name):
         check_rendered_glob(argument, name)
     else:
-        check_rendered_name("cluster_name", name)
+        check_rendered_name(argument, name)
 
 
 def check_rendered_glob(field: str, name: str) -> None:

@@ -203,7 +203,7 @@ class TestNames:
     @pytest.mark.parametrize("name", ["1st", "my demo", "demo-", ""])
     def test_that_can_be_none(self, kind: type[SkyBaseOperator], name: str) -> None:
         argument = "cluster_names" if kind in FILTERED else "cluster_name"
-        with pytest.raises(SkyRequestError, match=re.escape(f"{name!r} must start with a letter")):
+        with pytest.raises(SkyRequestError, match=re.escape(f"{argument}: {name!r} must start with a letter")):
             make(kind, **{argument: name})
 
     @pytest.mark.parametrize("kind", [*MANY, *FILTERED])
