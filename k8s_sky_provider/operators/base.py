@@ -123,7 +123,8 @@ class SkyBaseOperator(KubernetesPodOperator):
     :param startup_timeout_seconds: how long the pod may take to start, image pull and node scale-up included
         (templated)
     :param startup_check_interval_seconds: how often that is looked at (templated)
-    :param termination_grace_period: seconds that the pod has for ``on_cancel`` when it is killed (templated)
+    :param termination_grace_period: seconds that the pod has for ``on_cancel`` when it is killed (default: what the pod
+        template says, else 300) (templated)
     :param logging_interval: when deferred, seconds between two notes, for another triggerer, of how far the pod's log
         has been read; None reads the log at the pod's end only (templated)
     :param log_events_on_failure: put the warnings among the pod's events into the task log when it ends without a
@@ -172,7 +173,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         credentials: Sequence[Mapping[str, Any]] | None = None,
         startup_timeout_seconds: int | str | XComArg = 600,
         startup_check_interval_seconds: int | str | XComArg = 1,
-        termination_grace_period: int | str | XComArg = 300,
+        termination_grace_period: int | str | XComArg | None = None,
         logging_interval: int | str | XComArg | None = 10,
         log_events_on_failure: bool | str | XComArg = True,
         log_pod_spec_on_failure: bool | str | XComArg = False,
@@ -199,6 +200,11 @@ class SkyBaseOperator(KubernetesPodOperator):
             do_xcom_push=False,
             **kwargs,
         )
+        if self.arguments:
+            raise SkyRequestError(
+                f"arguments: {self.arguments!r}: the pod's one argument is the request; leave it out. "
+                "Run commands with SkyBashOperator, or on a machine with SkySSHOperator"
+            )
         if on_cancel is not None:
             check_choice("on_cancel", on_cancel, OnCancel)
         check_choice("on_eviction", on_eviction, OnEviction)
@@ -576,6 +582,9 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._push_links(context, result)
         # Airflow pushes what a task returns, and one that fails returns nothing.
         if result.exit_code != ExitCode.OK and result.return_value is not None and self.push_return_value:
+            if self.multiple_outputs and isinstance(result.return_value, dict):
+                for key, value in result.return_value.items():
+                    context["ti"].xcom_push(key=key, value=value)
             context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=result.return_value)
 
     def _push_links(self, context: Context, result: SkyResult) -> None:
