@@ -4,6 +4,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 OLDEST_AIRFLOW := .build/matrix/airflow-2.11-cncf-kubernetes-10.20
+UPSTREAM := .build/upstream/venv
 
 .PHONY: help
 help: ## list the targets
@@ -59,9 +60,13 @@ test-fuzz: $(VENV)/installed ## 10,000 cases for each of what the unit tests giv
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest tests/unit/k8s_sky_provider/test_fuzz.py
 
 .PHONY: test-slow
-test-slow: $(VENV)/installed test-fuzz test-images ## what takes longer: fuzzing, the images, end to end serving, a pool, more DAGs
+test-slow: $(VENV)/installed test-fuzz test-upstream test-images ## what takes longer: fuzzing, KubernetesPodOperator's own tests, the images, end to end serving, a pool, more DAGs
 	hack/deploy tests/e2e/dags
 	$(BIN)/pytest tests/e2e -m slow
+
+.PHONY: test-upstream
+test-upstream: $(VENV)/installed $(UPSTREAM)/installed ## KubernetesPodOperator's own unit tests, on our classes
+	$(BIN)/pytest -s tests/upstream/test_upstream.py
 
 .PHONY: test-images
 test-images: $(VENV)/installed ## build the images, and run in them what Apache's chart and the docs call
@@ -107,6 +112,10 @@ format: $(VENV)/installed ## format the code
 
 $(VENV)/installed: requirements/dev.txt pyproject.toml hack/venv
 	hack/venv $(VENV)
+	@touch $@
+
+$(UPSTREAM)/installed: requirements/upstream.txt pyproject.toml hack/venv
+	hack/venv $(@D) $<
 	@touch $@
 
 .build/matrix/%/installed: requirements/matrix/%.txt pyproject.toml hack/venv

@@ -250,6 +250,16 @@ def check_models(name: str, objects: object, kind: type) -> None:
             raise SkyRequestError(f"{name}: must be {expected}; entry {number} is of type {type(one).__name__}")
 
 
+def check_names_of_containers(name: str, value: object) -> None:
+    """Check which containers' logs are asked for.
+
+    :raises SkyRequestError: if it is neither True nor a name nor a list of names
+    """
+    names = value if isinstance(value, (list, tuple, set)) else [value]
+    if not (value is None or isinstance(value, bool) or all(isinstance(one, str) for one in names)):
+        raise SkyRequestError(f"{name}: {value!r} must be True, the name of a container or a list of names")
+
+
 def rendered_text(name: str, value: object) -> str | None:
     """Return a text after Jinja and XCom, or None.
 

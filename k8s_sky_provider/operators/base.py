@@ -51,6 +51,7 @@ from k8s_sky_provider.operators.arguments import (
     check_choice,
     check_flags,
     check_models,
+    check_names_of_containers,
     check_whole_number,
     rendered_text,
 )
@@ -224,6 +225,8 @@ class SkyBaseOperator(KubernetesPodOperator):
             value = kwargs.get(name, getattr(self, name, None))
             if not (value is None or isinstance(value, bool) or value is _FLAGS_OF_THE_POD[name]):
                 raise SkyRequestError(f"{name}: {value!r} must be True or False; it is not templated")
+        for name in ("container_logs", "init_container_logs"):
+            check_names_of_containers(name, getattr(self, name))
         Source.in_arguments(self.security_context, self.container_security_context).read()
         if credentials is not None:
             for entry in credentials:

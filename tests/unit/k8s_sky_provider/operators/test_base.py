@@ -245,6 +245,16 @@ class TestPod:
         with pytest.raises(exceptions.SkyRequestError, match=r"^arguments: "):
             SkyDownOperator(task_id="down", cluster_name="demo", dag=make_dag(default_args={"arguments": ["echo hi"]}))
 
+    @pytest.mark.parametrize("name", ["container_logs", "init_container_logs"])
+    @pytest.mark.parametrize("value", [1, 6.8, ["base", 1]])
+    def test_containers_whose_logs_are_asked_for_have_names(self, name: str, value: object) -> None:
+        with pytest.raises(exceptions.SkyRequestError, match=f"^{name}: {re.escape(repr(value))} must be True"):
+            make_launch(**{name: value})
+
+    @pytest.mark.parametrize("value", [None, True, "base", ["base", "sidecar"], ("base",)])
+    def test_containers_whose_logs_are_asked_for_are_named_in_all_ways(self, value: object) -> None:
+        assert make_launch(container_logs=value).container_logs == (value or "base")
+
     def test_volumes_and_environment_of_the_user_are_added_to_ours(self, kubernetes: FakeKubernetes) -> None:
         pod = pod_of(
             make_launch(
