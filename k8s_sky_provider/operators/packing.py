@@ -87,8 +87,9 @@ class _TooLargeError(Exception):
 def pack(sources: Sequence[Source], limit: int) -> bytes:
     """Return a gzipped tar archive of some folders and files; the same files give the same bytes.
 
-    Of a folder is left out what its ``.skyignore`` says; if it has none, what the ``.gitignore`` of each directory and
-    ``.git/info/exclude`` say, whether git tracks it or not. Ignore files stay behind, and ``.git`` in any case.
+    Of a folder that has a ``.skyignore`` is left out what that says, and those of directories in it; of any other, what
+    the ``.gitignore`` of each directory and ``.git/info/exclude`` say, whether git tracks it or not. Ignore files stay
+    behind, and ``.git`` in any case.
 
     :param limit: bytes that the archive may have
     :raises SkyRequestError: if a source is not there, is of the wrong kind or cannot be read, has links that lead out
@@ -206,13 +207,13 @@ class _Folder:
         """Yield the folder and all below it that is not ignored."""
         _check_name(self._source, self._source.name)
         yield self._counted(_Entry(name=self._source.name, path=self._folder, mode=stat.S_IFDIR, size=0))
-        of_all = self._patterns("", ".git/info/exclude" if self._by_git else SKYIGNORE)
-        yield from self._below("", [of_all] if of_all else [])
+        of_git = self._patterns("", ".git/info/exclude") if self._by_git else None
+        yield from self._below("", [of_git] if of_git else [])
 
     def _below(self, directory: str, specs: list[tuple[str, GitIgnoreSpec]]) -> Iterator[_Entry]:
         """Yield what is below a directory, whose path from the folder on ends with a slash."""
-        if self._by_git and (spec := self._patterns(directory, GITIGNORE)):
-            specs = [*specs, spec]
+        of_directory = self._patterns(directory, GITIGNORE if self._by_git else SKYIGNORE)
+        specs = [*specs, of_directory] if of_directory else specs
         for name, found in self._listed(directory):
             path = directory + name
             if self._is_ignored(path, specs, is_directory=stat.S_ISDIR(found.st_mode)):
@@ -247,7 +248,8 @@ class _Folder:
         return self._is_config_map and "/" not in path and place.is_symlink() and place.readlink() == Path(shown)
 
     def _is_ignored(self, path: str, specs: Sequence[tuple[str, GitIgnoreSpec]], *, is_directory: bool) -> bool:
-        if PurePosixPath(path).name in {".git", GITIGNORE} or path == SKYIGNORE:
+        if PurePosixPath(path).name in {".git", GITIGNORE, SKYIGNORE}:
+            # SkyPilot would go by them once more, and by another rule.
             return True
         if self._is_config_map and path.startswith(".."):
             return True

@@ -166,9 +166,16 @@ class TestIgnoreFiles:
                 "data/x": "",
                 "a.ckpt": "",
                 "best.ckpt": "",
+                "sub/.skyignore": "/here.txt\n!data/\n",
+                "sub/here.txt": "",
+                "sub/data/x": "",
             },
         )
-        assert names(code) == {"a.py", "sub/a.py", "best.ckpt"}
+        assert names(code) == {"a.py", "sub/a.py", "best.ckpt", "sub/data/x"}
+
+    def test_a_skyignore_further_down_alone_does_not_count(self, code: Path) -> None:
+        plant(code, {".gitignore": "*.log\n", "sub/.skyignore": "*.py\n", "sub/a.py": "", "sub/a.log": ""})
+        assert names(code) == {"sub/a.py"}
 
     def test_what_is_ignored_may_be_anything(self, code: Path) -> None:
         plant(code, {".gitignore": "run/\nout\n", "a.py": ""})
