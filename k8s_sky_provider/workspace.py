@@ -47,6 +47,9 @@ RESOURCES = frozenset(
 )
 """The keys of a task's resources that can have a default; other keys are those of one task."""
 
+LOCAL_FILES_LIMIT_MB = 1
+"""Megabytes of packed files that travel with a task, unless the deployment says otherwise: etcd has them meanwhile."""
+
 DEPLOYMENT_LABEL = "k8s-sky/deployment"
 _DEPLOYMENT_PATTERN = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,46}[a-zA-Z0-9])?")
 
@@ -205,6 +208,7 @@ class Workspace:
     :param default_image_id: image of launched clusters whose task names none
     :param default_resources: resources of launched clusters where neither argument nor task says them
     :param allow_network_file_system: trust SQLite on a network file system
+    :param local_files_limit_mb: megabytes that the packed files beside a DAG may have which travel with a task
     """
 
     deployment: str
@@ -225,6 +229,7 @@ class Workspace:
     default_image_id: str | None
     default_resources: Mapping[str, Any]
     allow_network_file_system: bool
+    local_files_limit_mb: int
 
     @classmethod
     def resolve(
@@ -288,6 +293,7 @@ class Workspace:
             # In the other modes, no SQLite is on the volume.
             allow_network_file_system=state_mode is not StateMode.VOLUME
             or conf.getboolean("skypilot", "allow_network_file_system", fallback=False),
+            local_files_limit_mb=_local_files_limit_mb(_option("local_files_limit_mb")),
         )
 
     @property
@@ -500,6 +506,14 @@ def _state_mounts() -> list[k8s.V1VolumeMount]:
 def _option(name: str) -> str | None:
     value = conf.get("skypilot", name, fallback=None)
     return value.strip() or None if isinstance(value, str) else None
+
+
+def _local_files_limit_mb(text: str | None) -> int:
+    if text is None:
+        return LOCAL_FILES_LIMIT_MB
+    if not re.fullmatch(r"0*[1-9][0-9]{0,3}", text):
+        raise SkyDeploymentError(f"[skypilot] local_files_limit_mb: {text!r} must be a whole number from 1 to 9999")
+    return int(text)
 
 
 def _look_up(name: str, argument: Any, connection: ConnectionSettings | None) -> _Setting | None:

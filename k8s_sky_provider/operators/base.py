@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import hashlib
 import inspect
 import json
@@ -56,7 +57,7 @@ from k8s_sky_provider.operators.arguments import (
     rendered_text,
 )
 from k8s_sky_provider.operators.earlier_pods import EarlierPods, in_words, labels_of
-from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
+from k8s_sky_provider.operators.pod_secret import PodSecrets, create_for_pod, mount_connections, mount_files
 from k8s_sky_provider.operators.task_states import states_of
 from k8s_sky_provider.operators.worker_stop import WorkerEvictedError, WorkerStop, within
 from k8s_sky_provider.pod_end import EndingPodManager, follower, follows, leave_word, terminated_state
@@ -244,7 +245,8 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._event: dict[str, Any] = {}
         self._is_explained = False
         self._request: SkyRequest | None = None
-        self._connection_files: dict[str, str] = {}
+        self._local_files: bytes | None = None
+        self._pod_secrets: list[PodSecrets] = []
         self._ti: Any = None
         self._try_number = 1
         self._worker_stop: WorkerStop | None = None
@@ -261,6 +263,13 @@ class SkyBaseOperator(KubernetesPodOperator):
         :raises SkyRequestError: if one of the operator's arguments is wrong
         """
         raise NotImplementedError
+
+    def pack_local_files(self) -> bytes | None:
+        """Return the archive of the files that travel with the request, after :meth:`build_arguments`; None for none.
+
+        :raises SkyRequestError: if one is missing, or they cannot be sent
+        """
+        return None
 
     def execute(self, context: Context) -> Any:
         """Check what can be known, run the pod (or defer), and return the action's value."""
@@ -436,7 +445,10 @@ class SkyBaseOperator(KubernetesPodOperator):
             pod.metadata.annotations = {**(pod.metadata.annotations or {}), **annotations}
             pod.metadata.labels = {**pod.metadata.labels, **labels_of(owner)}
         connections = [read_connection(credential) for credential in self.settings.connections]
-        self._connection_files = mount_connections(pod, self.base_container_name, connections)
+        self._pod_secrets = [
+            *mount_connections(pod, self.base_container_name, connections),
+            *mount_files(pod, self.base_container_name, self._local_files),
+        ]
         return pod
 
     def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
@@ -457,8 +469,7 @@ class SkyBaseOperator(KubernetesPodOperator):
                 # Not the pod, whose refusal has a type of its own: what is asked about it before.
                 raise SkyTransientError(f"Kubernetes does not tell of the task's pod: {explained(error)}") from None
             raise
-        if self._connection_files:
-            create_for_pod(self.client, pod, self._connection_files, is_new=pod is pod_request_obj)
+        create_for_pod(self.client, pod, self._pod_secrets, is_new=pod is pod_request_obj)
         if self._killed:
             # Told to stop before there was a pod to be deleted.
             self.pod = pod
@@ -708,7 +719,9 @@ class SkyBaseOperator(KubernetesPodOperator):
             request.to_argument()
         except (ProtocolError, TypeError) as error:
             raise SkyRequestError(f"{self.action}: {error}") from error
-        return request
+        self._local_files = self.pack_local_files()
+        digest = None if self._local_files is None else hashlib.sha256(self._local_files).hexdigest()
+        return dataclasses.replace(request, local_files=digest)
 
     def _missing_values(self) -> str:
         """Say which tasks have left no value for this one, in words; empty if none has."""
@@ -858,6 +871,18 @@ def dag_folder(context: Context | None) -> Path | None:
     """Return the folder of the DAG file of a running task."""
     fileloc = getattr(context["dag"], "fileloc", None) if context else None
     return Path(fileloc).parent if fileloc else None
+
+
+def bundle_root(context: Context | None) -> Path | None:
+    """Return the root of the DAG bundle of a running task; in Airflow 2 the folder of all DAGs."""
+    folder = dag_folder(context)
+    if context is None or folder is None:
+        return None
+    file, below = Path(context["dag"].fileloc), Path(getattr(context["dag"], "relative_fileloc", None) or "")
+    length = len(below.parts)
+    # Airflow 2 gives the whole path of a file that is elsewhere.
+    is_below = length > 0 and not below.is_absolute() and file.parts[-length:] == below.parts
+    return Path(*file.parts[:-length]) if is_below else folder
 
 
 @contextlib.contextmanager

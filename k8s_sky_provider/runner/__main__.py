@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import k8s_sky_provider
 from k8s_sky_provider.protocol import ExitCode, JsonValue, Owner, ProtocolError, SkyRequest, SkyResult
-from k8s_sky_provider.runner import actions, credentials, own_pod, skypilot_version, state
+from k8s_sky_provider.runner import actions, credentials, local_files, own_pod, skypilot_version, state
 from k8s_sky_provider.runner.actions import once
 from k8s_sky_provider.runner.console import Console
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
@@ -112,6 +112,8 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
             expected_mounts=request.expected_mounts,
             allow_network_file_system=request.allow_network_file_system,
         )
+        if request.local_files is not None:
+            local_files.unpack(request.local_files)
         credentials.prepare(home)
         store = _store(home)
         run = actions.Run(

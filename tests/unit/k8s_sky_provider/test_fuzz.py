@@ -186,7 +186,11 @@ class TestRequest:
         assert SkyResult.from_json(result.to_message()).exit_code == result.exit_code
         assert result.fits()
 
-    @pytest.mark.parametrize("text", [DEEP, '{"a":' * 50_000, "1" * 5000, '{"protocol": 2, "on_cancel": []}'], ids=len)
+    @pytest.mark.parametrize(
+        "text",
+        [DEEP, '{"a":' * 50_000, "1" * 5000, f'{{"protocol": {PROTOCOL_VERSION}, "on_cancel": []}}'],
+        ids=len,
+    )
     def test_a_text_that_no_parser_takes_is_refused(self, text: str) -> None:
         with pytest.raises(ProtocolError):
             SkyRequest.from_argument(text)

@@ -586,7 +586,7 @@ class TestFailure:
             pytest.param(
                 ended(1, '{"protocol": 99}'),
                 exceptions.SkyDeploymentError,
-                f"protocol version 99, this side speaks 2: the image's runner was built from another version of "
+                f"protocol version 99, this side speaks 3: the image's runner was built from another version of "
                 f"k8s_sky_provider; use the same version on both sides. Image: {IMAGE}",
                 id="another protocol",
             ),

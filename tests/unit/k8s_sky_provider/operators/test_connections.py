@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from typing import Any
 
@@ -111,7 +112,7 @@ class TestCredentials:
         assert secret.metadata.name.startswith(pod.metadata.name)
         (owner,) = secret.metadata.owner_references
         assert (owner.kind, owner.name, owner.uid) == ("Pod", pod.metadata.name, pod.metadata.uid)
-        assert SECRET in secret.string_data["0.credentials"]
+        assert SECRET in base64.b64decode(secret.data["0.credentials"]).decode()
         assert not kubernetes.secrets, "it goes with the pod"
 
     def test_two_connections_share_a_secret(self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +133,8 @@ class TestCredentials:
             connection="a", directory="/home/sky/.a", files=files, secrets=(SECRET, private_key)
         )
         token = CredentialFiles(connection="t", directory="/home/sky/.t", files={"t": "x"}, secrets=('it\'s "short"',))
-        masked = mount_connections(pod, "base", [connection, token])["masked"].splitlines()
+        (mounted,) = mount_connections(pod, "base", [connection, token])
+        masked = mounted.contents[0]["masked"].decode().splitlines()
         assert set(masked) == {SECRET, *private_key.splitlines(), 'it\'s "short"'}
         (mount,) = [mount for mount in pod.spec.containers[0].volume_mounts if mount.name.endswith("masked")]
         assert mount.mount_path.startswith(f"{SECRETS_DIRECTORY}/")
