@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from airflow.providers.common.compat.sdk import redact
@@ -99,24 +99,35 @@ def _each(names: object) -> Sequence[object]:
     return [names] if isinstance(names, str) else names if isinstance(names, Sequence) else ()
 
 
-def has_globs(names: object) -> bool:
-    """Tell whether the author of a DAG has written a wildcard, outside of what Jinja renders."""
-    texts = ["".join(_outside_of_templates(name)) for name in _each(names) if isinstance(name, str)]
-    return any(map(_GLOB.search, texts))
+def written(names: object) -> tuple[str, ...]:
+    """Return the texts of an argument that has names, as the author of the DAG has written them."""
+    return tuple(name for name in _each(names) if isinstance(name, str))
 
 
-def check_globs(argument: str, names: str | list[str], *, may_have_globs: bool) -> None:
-    """Check that names which came from Jinja or XCom alone mean one thing each, and not all that there is.
+def check_globs(argument: str, names: str | list[str], *, texts: Collection[str]) -> None:
+    """Check that names have the wildcards that the author of the DAG has written, and no others.
 
-    :param may_have_globs: what :func:`has_globs` said of the argument as it was written
-    :raises SkyRequestError: if one of them has a wildcard
+    What comes from Jinja, an XCom or a mapped task means one thing, and not all that there is.
+
+    :param texts: what :func:`written` said of the argument before it was rendered
+    :raises SkyRequestError: if one of them has another wildcard
     """
-    found = [name for name in _each(names) if isinstance(name, str) and _GLOB.search(name)]
-    if found and not may_have_globs:
-        raise SkyRequestError(
-            f"{argument}: {found[0]!r} has a wildcard that comes from a template or an XCom, where one name is "
-            "expected; write the wildcard into the DAG, outside of {{ }}"
-        )
+    for name in _each(names):
+        if isinstance(name, str) and _GLOB.search(name) and not any(_has_written(text, name) for text in texts):
+            raise SkyRequestError(
+                f"{argument}: {name!r} has a wildcard that comes from a template or an XCom, where one name is "
+                "expected; write the wildcard into the DAG, outside of {{ }}"
+            )
+
+
+def _has_written(text: str, name: str) -> bool:
+    """Tell whether a rendered text can have its wildcards from outside of what Jinja has put in."""
+    parts = _outside_of_templates(text)
+    wildcards = _GLOB.findall("".join(parts))
+    if "{%" in text:
+        # Whether a part is rendered, and how often, is for Jinja to say.
+        return bool(wildcards)
+    return name.startswith(parts[0]) and name.endswith(parts[-1]) and wildcards == _GLOB.findall(name)
 
 
 def _outside_of_templates(text: str) -> list[str]:

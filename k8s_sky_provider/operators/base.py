@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Never
@@ -53,6 +54,7 @@ from k8s_sky_provider.operators.arguments import (
     check_models,
     check_whole_number,
     rendered_text,
+    written,
 )
 from k8s_sky_provider.operators.earlier_pods import EarlierPods, in_words, labels_of
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
@@ -70,13 +72,14 @@ from k8s_sky_provider.protocol import (
     ProtocolError,
     SkyRequest,
     SkyResult,
+    read_json,
 )
 from k8s_sky_provider.refusals import REFUSED, api_message, explained
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from k8s_sky_provider.workspace import Credential, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator
 
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import PodOperatorHookProtocol
     from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
@@ -136,6 +139,8 @@ class SkyBaseOperator(KubernetesPodOperator):
     """
 
     action: ClassVar[str]
+
+    _written: Mapping[str, tuple[str, ...]]
 
     template_fields: Sequence[str] = (
         *KubernetesPodOperator.template_fields,
@@ -640,6 +645,20 @@ class SkyBaseOperator(KubernetesPodOperator):
             generation=f"{getattr(context.get('dag_run'), 'start_date', '')}/{ti.max_tries}",
         )
 
+    def as_written(self, field: str, context: Context | None) -> tuple[str, ...]:
+        """Return the texts of an argument that are in the DAG itself; what comes from another task is none."""
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            return self._written[field]
+        # This is one of a mapped task's, made of values: what the author has written is in the DAG.
+        mapped: Any = context["dag"].task_dict.get(self.task_id) if context else None
+        given = getattr(getattr(mapped, "expand_input", None), "value", None)
+        expanded = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        values = [getattr(mapped, "partial_kwargs", {}).get(field)]
+        values += [one.get(field) for one in expanded if isinstance(one, Mapping)]
+        if isinstance(given, Mapping) and isinstance(given.get(field), Sequence):
+            values += given[field]
+        return tuple(text for value in values for text in written(value))
+
     def known_xcoms(self, context: Context) -> dict[str, Any]:
         """Return what later tasks want and is known before the pod is made, by XCom key: they get it in any case."""
         del context
@@ -882,8 +901,8 @@ def _failed_containers(status: k8s.V1PodStatus) -> list[str]:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        read_json(text)
+    except ValueError:
         return False
     return True
 
