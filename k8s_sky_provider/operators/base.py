@@ -56,7 +56,7 @@ from k8s_sky_provider.operators.arguments import (
     rendered_text,
     written,
 )
-from k8s_sky_provider.operators.earlier_pods import EarlierPods, in_words, labels_of
+from k8s_sky_provider.operators.earlier_pods import EarlierPods, differs_in, in_words, labels_of
 from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
 from k8s_sky_provider.operators.task_states import states_of
 from k8s_sky_provider.operators.worker_stop import WorkerEvictedError, WorkerStop, within
@@ -453,13 +453,25 @@ class SkyBaseOperator(KubernetesPodOperator):
                 # Not the pod, whose refusal has a type of its own: what is asked about it before.
                 raise SkyTransientError(f"Kubernetes does not tell of the task's pod: {explained(error)}") from None
             raise
-        if self._connection_files:
+        if self._connection_files and self._may_have_them(pod, pod_request_obj):
             create_for_pod(self.client, pod, self._connection_files, is_new=pod is pod_request_obj)
         if self._killed:
             # Told to stop before there was a pod to be deleted.
             self.pod = pod
             self._kill()
         return pod
+
+    def _may_have_them(self, pod: k8s.V1Pod, pod_request_obj: k8s.V1Pod) -> bool:
+        """Tell whether a pod may have the files of connections: one that was found may be somebody else's making."""
+        differences = [] if pod is pod_request_obj else differs_in(pod, pod_request_obj)
+        if differences:
+            self.log.warning(
+                "Pod %s gets no Secret with the files of connections: it is not as this task would make it (%s). If it "
+                "waits for one it never starts: delete it, and the next try makes its own",
+                pod.metadata.name,
+                ", ".join(differences),
+            )
+        return not differences
 
     def _take_up(self, pod_request_obj: k8s.V1Pod) -> k8s.V1Pod | None:
         """Return the pod that an earlier try of this task instance has left at work, as this try's own."""
