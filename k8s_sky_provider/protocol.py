@@ -38,6 +38,9 @@ RETURN_VALUE_LIMIT = 3500
 DEEPEST_VALUE = 50
 """How deep lists and dicts of a value may be nested: whoever copies one needs some of the stack for each level."""
 
+LONGEST_PATH = 4096
+"""Characters of a path: Linux takes no longer one."""
+
 LONGEST_NAME = 200
 """Characters of a name in a result that is too long: none that SkyPilot accepts has more."""
 
@@ -64,6 +67,9 @@ TRIES_LEFT_ANNOTATION = "k8s-sky/tries-left"
 
 REQUEST_LIMIT = 120_000
 """Bytes: Linux refuses a single argument of 128 KiB or more."""
+
+YAML_LIMIT = 4 * REQUEST_LIMIT
+"""Characters of a YAML file, comments and all: its parser takes seconds for more."""
 
 POD_ACCESS_DIRECTORY = "/etc/k8s-sky/pod"
 """Where the pod mounts what it takes to read its own annotations: ``token`` and ``ca.crt`` of the Kubernetes API."""
@@ -145,6 +151,17 @@ class OnEviction(enum.StrEnum):
     KILL = "kill"
 
 
+def read_json(text: str | bytes) -> JsonValue:
+    """Return what JSON from outside means.
+
+    :raises ValueError: if it is no JSON, nested too deep or has a number of too many digits
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def is_too_deep(value: JsonValue) -> bool:
     """Tell whether lists and dicts are nested deeper than :data:`DEEPEST_VALUE`."""
     level = [value]
@@ -214,8 +231,8 @@ def _load_versioned(
     name: str, text: str, other_half: str, versions: Collection[int] = (PROTOCOL_VERSION,)
 ) -> dict[str, JsonValue]:
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = read_json(text)
+    except ValueError as error:
         raise ProtocolError(f"{name} is not JSON: {error}") from error
     if not isinstance(data, dict):
         raise ProtocolError(f"{name} must be an object, not {type(data).__name__}")

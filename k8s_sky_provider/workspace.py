@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 import re
 import urllib.parse
 from pathlib import PurePosixPath
@@ -14,7 +13,14 @@ from airflow.providers.common.compat.sdk import conf
 from kubernetes.client import models as k8s
 
 from k8s_sky_provider.exceptions import SkyDeploymentError
-from k8s_sky_provider.protocol import POD_ACCESS_DIRECTORY, POD_NAME, POD_NAMESPACE, SECRETS_DIRECTORY, STATE_SECRETS
+from k8s_sky_provider.protocol import (
+    POD_ACCESS_DIRECTORY,
+    POD_NAME,
+    POD_NAMESPACE,
+    SECRETS_DIRECTORY,
+    STATE_SECRETS,
+    read_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -544,8 +550,8 @@ def _text(setting: _Setting | None) -> str | None:
 
 def _url(setting: _Setting | None) -> str | None:
     text = _text(setting)
-    if setting is not None and text is not None and not re.fullmatch(r"https?://[^\s/]+\S*", text):
-        shown = re.sub(r"[^/@\s]*@", "***@", text)
+    if setting is not None and text is not None and not re.fullmatch(r"https?://[^\s/]++\S*+", text):
+        shown = re.sub(r"(?<![^/@\s])[^/@\s]*@", "***@", text)
         raise SkyDeploymentError(f"{setting.where}: {shown!r} is no URL; write it as https://sky.example.com")
     if setting is not None and text is not None and "@" in urllib.parse.urlsplit(text).netloc:
         # Not shown: it may be a password.
@@ -602,6 +608,6 @@ def _json(setting: _Setting) -> Any:
     if not isinstance(setting.value, str):
         return setting.value
     try:
-        return json.loads(setting.value)
+        return read_json(setting.value)
     except ValueError as error:
         raise SkyDeploymentError(f"{setting.where} is not JSON: {error}") from error

@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Never
@@ -55,8 +56,9 @@ from k8s_sky_provider.operators.arguments import (
     check_names_of_containers,
     check_whole_number,
     rendered_text,
+    written,
 )
-from k8s_sky_provider.operators.earlier_pods import EarlierPods, in_words, labels_of
+from k8s_sky_provider.operators.earlier_pods import EarlierPods, differs_in, in_words, labels_of
 from k8s_sky_provider.operators.pod_secret import PodSecrets, create_for_pod, mount_connections, mount_files
 from k8s_sky_provider.operators.task_states import states_of
 from k8s_sky_provider.operators.worker_stop import WorkerEvictedError, WorkerStop, within
@@ -72,13 +74,14 @@ from k8s_sky_provider.protocol import (
     ProtocolError,
     SkyRequest,
     SkyResult,
+    read_json,
 )
 from k8s_sky_provider.refusals import REFUSED, api_message, explained
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from k8s_sky_provider.workspace import Credential, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator
 
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import PodOperatorHookProtocol
     from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
@@ -139,6 +142,8 @@ class SkyBaseOperator(KubernetesPodOperator):
     """
 
     action: ClassVar[str]
+
+    _written: Mapping[str, tuple[str, ...]]
 
     template_fields: Sequence[str] = (
         *KubernetesPodOperator.template_fields,
@@ -469,12 +474,29 @@ class SkyBaseOperator(KubernetesPodOperator):
                 # Not the pod, whose refusal has a type of its own: what is asked about it before.
                 raise SkyTransientError(f"Kubernetes does not tell of the task's pod: {explained(error)}") from None
             raise
-        create_for_pod(self.client, pod, self._pod_secrets, is_new=pod is pod_request_obj)
+        is_new = pod is pod_request_obj
+        if self._pod_secrets and (is_new or self._waits_for_them(pod, pod_request_obj)):
+            create_for_pod(self.client, pod, self._pod_secrets, is_new=is_new)
         if self._killed:
             # Told to stop before there was a pod to be deleted.
             self.pod = pod
             self._kill()
         return pod
+
+    def _waits_for_them(self, pod: k8s.V1Pod, pod_request_obj: k8s.V1Pod) -> bool:
+        """Tell whether an earlier pod is to get its Secrets now: one that has started has them, or wants none."""
+        if pod.status.phase != "Pending":
+            return False
+        # It may be somebody else's making.
+        differences = differs_in(pod, pod_request_obj)
+        if differences:
+            self.log.warning(
+                "Pod %s gets no Secret with the files of connections, or of the DAG: it is not as this task would make "
+                "it (%s). If it waits for one it never starts: delete it, and the next try makes its own",
+                pod.metadata.name,
+                ", ".join(differences),
+            )
+        return not differences
 
     def _take_up(self, pod_request_obj: k8s.V1Pod) -> k8s.V1Pod | None:
         """Return the pod that an earlier try of this task instance has left at work, as this try's own."""
@@ -662,6 +684,20 @@ class SkyBaseOperator(KubernetesPodOperator):
             # Airflow raises max_tries when a task is cleared, and only then.
             generation=f"{getattr(context.get('dag_run'), 'start_date', '')}/{ti.max_tries}",
         )
+
+    def as_written(self, field: str, context: Context | None) -> tuple[str, ...]:
+        """Return the texts of an argument that are in the DAG itself; what comes from another task is none."""
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            return self._written[field]
+        # This is one of a mapped task's, made of values: what the author has written is in the DAG.
+        mapped: Any = context["dag"].task_dict.get(self.task_id) if context else None
+        given = getattr(getattr(mapped, "expand_input", None), "value", None)
+        expanded = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        values = [getattr(mapped, "partial_kwargs", {}).get(field)]
+        values += [one.get(field) for one in expanded if isinstance(one, Mapping)]
+        if isinstance(given, Mapping) and isinstance(given.get(field), Sequence):
+            values += given[field]
+        return tuple(text for value in values for text in written(value))
 
     def known_xcoms(self, context: Context) -> dict[str, Any]:
         """Return what later tasks want and is known before the pod is made, by XCom key: they get it in any case."""
@@ -919,8 +955,8 @@ def _failed_containers(status: k8s.V1PodStatus) -> list[str]:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        read_json(text)
+    except ValueError:
         return False
     return True
 

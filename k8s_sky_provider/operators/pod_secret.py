@@ -164,9 +164,6 @@ def create_for_pod(client: CoreV1Api, pod: k8s.V1Pod, all_of_them: Sequence[PodS
     :raises SkyDeploymentError: if Kubernetes refuses a Secret for good
     :raises SkyTransientError: if it fails in another way
     """
-    if not (is_new or pod.status.phase == "Pending"):
-        # An earlier pod that has started has its Secrets, or never wanted any.
-        return
     owner = None
     for of_a_volume in all_of_them:
         for name, data in of_a_volume.wanted_by(pod):

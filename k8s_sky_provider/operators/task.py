@@ -17,7 +17,7 @@ import yaml
 from airflow.providers.common.compat.sdk import XComArg
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.protocol import REQUEST_LIMIT
+from k8s_sky_provider.protocol import REQUEST_LIMIT, YAML_LIMIT
 
 TO_BE_RENDERED = re.compile(r"{[{%]")
 """A template that Jinja has yet to render."""
@@ -124,7 +124,14 @@ def read_documents(
         raise SkyRequestError(f"{field}: {source!r} is relative, and the folder of the DAG file is not known")
     path = dag_folder / source
     try:
-        documents = list(yaml.safe_load_all(path.read_text()))
+        with path.open() as file:
+            text = file.read(YAML_LIMIT + 1)
+        if len(text) > YAML_LIMIT:
+            raise SkyRequestError(
+                f"{field}: {str(path)!r} is {path.stat().st_size} bytes long, and a YAML file may have {YAML_LIMIT} "
+                "characters: ship what is long as a file of its own (file_mounts, workdir)"
+            )
+        documents = list(yaml.safe_load_all(text))
         size = _size(documents, {})
     except FileNotFoundError as error:
         raise SkyRequestError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -329,7 +330,7 @@ class SkyTaskOperator(SkyBaseOperator):
             "ports": self.open_ports,
         }
         if self.priority is not None:
-            number = str(self.priority).lstrip("-").isdigit()
+            number = re.fullmatch(r"-?[0-9]{1,9}", str(self.priority))
             resources["priority" if number else "priority_class"] = int(self.priority) if number else self.priority
         return {name: value for name, value in resources.items() if value is not None}
 

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.protocol import ExitCode, read_json
 from k8s_sky_provider.runner import skypilot_version
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -121,7 +121,7 @@ class FileStore:
     def read_note(self, kind: str, name: str) -> dict[str, JsonValue] | None:
         """Return a note; None if there is none, or none that can be read."""
         try:
-            content = json.loads(self._path(kind, name).read_text())
+            content = read_json(self._path(kind, name).read_text())
         except (FileNotFoundError, ValueError):
             return None
         return content if isinstance(content, dict) else None

@@ -26,6 +26,18 @@ assert not third.try_lock("demo", shared=False)
 ours.unlock("demo")
 other.unlock("demo")
 
+# One that waits to have it alone is in the gate; that is freed without the lock behind it.
+assert ours.try_lock("gate of demo", shared=False)
+assert not other.try_lock("gate of demo", shared=True)
+assert ours.try_lock("demo", shared=False)
+ours.unlock("gate of demo")
+assert other.try_lock("gate of demo", shared=True)
+assert not other.try_lock("demo", shared=True)
+other.unlock("gate of demo")
+ours.unlock("demo")
+assert other.try_lock("demo", shared=True)
+other.unlock("demo")
+
 # The connection is lost, as when the server starts again: the lock is free and its holder hears of it at the end.
 assert ours.try_lock("demo", shared=False)
 server.execute(sqlalchemy.text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))

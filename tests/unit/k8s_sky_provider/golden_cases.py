@@ -365,7 +365,9 @@ CLUSTERS = [
         all={**COMMON, **DEMO, "source": "out/", "target": "out", "nodes": "all"},
     ),
     *cases_of(
-        SkyReapOperator, defaults={"clusters": ROWS}, all={**COMMON, "clusters": ROWS, "named": True, "dryrun": True}
+        SkyReapOperator,
+        defaults={"clusters": ROWS},
+        all={**COMMON, "clusters": ROWS, "named": True, "known_runs_only": True, "dryrun": True},
     ),
 ]
 OTHERS = [

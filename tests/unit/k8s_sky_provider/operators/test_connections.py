@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import logging
 from typing import Any
 
@@ -229,6 +230,45 @@ class TestEarlierPod:
         run_task(lambda: make_down(credentials=[{"connection": "aws"}]), kubernetes, ti)
         assert len(kubernetes.created) == 1
         assert set(seen) == {name}
+
+    @pytest.mark.parametrize(
+        ("change", "what"),
+        [
+            (lambda spec: setattr(spec.containers[0], "image", "evil"), "containers"),
+            (lambda spec: setattr(spec.containers[0], "command", ["sh", "-c", "env"]), "containers"),
+            (lambda spec: spec.containers.append(k8s.V1Container(name="more", image="evil")), "containers"),
+            (lambda spec: setattr(spec, "init_containers", [k8s.V1Container(name="more", image="evil")]), "containers"),
+            (lambda spec: setattr(spec.containers[0], "args", ["{}"]), "request"),
+            (lambda spec: setattr(spec, "automount_service_account_token", True), "automount_service_account_token"),
+        ],
+        ids=["image", "command", "container", "init container", "request", "token"],
+    )
+    def test_one_that_is_not_as_the_task_makes_it_gets_none(
+        self, change: Any, what: str, kubernetes: FakeKubernetes, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ti = self.start(kubernetes)
+        kubernetes.secrets.clear()
+        # Whoever may create pods labels one as this task's.
+        change(kubernetes.created[0].spec)
+        operator = make_down(credentials=[{"connection": "aws"}])
+        context = context_of(operator, ti)
+        operator.render_template_fields(context)
+        operator._begin_try(context)
+        operator.get_or_create_pod(operator.build_pod_request_obj(context), context)
+        assert len(kubernetes.created) == 1
+        assert kubernetes.secrets == {}
+        assert f"it is not as this task would make it ({what})" in capsys.readouterr().out
+
+    def test_one_of_an_earlier_try_gets_its_secret(self, kubernetes: FakeKubernetes) -> None:
+        ti = self.start(kubernetes)
+        (name,) = kubernetes.secrets
+        kubernetes.secrets.clear()
+        operator = make_down(credentials=[{"connection": "aws"}])
+        context = context_of(operator, dataclasses.replace(ti, try_number=2))
+        operator.render_template_fields(context)
+        operator._begin_try(context)
+        operator.get_or_create_pod(operator.build_pod_request_obj(context), context)
+        assert set(kubernetes.secrets) == {name}
 
     def test_one_whose_secret_is_there_already_is_followed(self, kubernetes: FakeKubernetes) -> None:
         kubernetes.life = lambda pod: [pending(), pending(), pending(), *succeeds(pod)]
