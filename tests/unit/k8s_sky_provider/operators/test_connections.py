@@ -236,7 +236,7 @@ class TestEarlierPod:
         [
             (lambda spec: setattr(spec.containers[0], "image", "evil"), "containers"),
             (lambda spec: setattr(spec.containers[0], "command", ["sh", "-c", "env"]), "containers"),
-            (lambda spec: spec.containers.append(k8s.V1Container(name="more", image="evil")), "containers"),
+            (lambda spec: spec.containers.append(k8s.V1Container(name="more", image="evil")), "containers, request"),
             (lambda spec: setattr(spec, "init_containers", [k8s.V1Container(name="more", image="evil")]), "containers"),
             (lambda spec: setattr(spec.containers[0], "args", ["{}"]), "request"),
             (lambda spec: setattr(spec, "automount_service_account_token", True), "automount_service_account_token"),
