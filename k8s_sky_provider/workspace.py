@@ -574,9 +574,10 @@ def _deployment(setting: _Setting | None) -> str:
 def _state_mode(setting: _Setting | None) -> StateMode:
     if setting is None:
         return StateMode.VOLUME
-    if setting.value not in set(StateMode):
-        raise SkyDeploymentError(f"{setting.where}: {setting.value!r} is not one of {', '.join(StateMode)}")
-    return StateMode(setting.value)
+    text = _text(setting)
+    if text not in set(StateMode):
+        raise SkyDeploymentError(f"{setting.where}: {text!r} is not one of {', '.join(StateMode)}")
+    return StateMode(text)
 
 
 def _credentials(setting: _Setting | None) -> tuple[Credential, ...]:

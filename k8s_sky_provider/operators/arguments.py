@@ -57,7 +57,7 @@ def rendered_cluster_name(name: object) -> str:
     :raises SkyRequestError: if it is no name, or one that SkyPilot would refuse
     """
     if not is_name(name):
-        raise SkyRequestError(f"cluster_name: {name!r} is no name; did the task that it comes from return one?")
+        raise SkyRequestError(f"cluster_name: {shown(name)} is no name; did the task that it comes from return one?")
     check_rendered_name("cluster_name", name)
     return name
 
@@ -149,7 +149,7 @@ def rendered_cluster_names(argument: str, names: object) -> str | list[str]:
     """
     if not isinstance(names, Sequence) or not all(map(is_name, [names] if isinstance(names, str) else names)):
         raise SkyRequestError(
-            f"{argument}: must be a name or a list of names, not {names!r}; did the task it comes from return one?"
+            f"{argument}: must be a name or a list of names, not {shown(names)}; did the task it comes from return one?"
         )
     for name in _each(names):
         _check_name_or_glob(argument, str(name))
@@ -249,11 +249,14 @@ def rendered_envs(envs: object, field: str = "envs") -> dict[str, str]:
     if not isinstance(envs, Mapping):
         raise SkyRequestError(f"{field}: must be a mapping, not {type(envs).__name__}")
     for name, value in envs.items():
-        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", str(name)):
-            raise SkyRequestError(f"{field}: {name!r} is not a name of an environment variable")
+        if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name):
+            raise SkyRequestError(f"{field}: {shown(name)} is not a name of an environment variable")
         if value is None:
             raise SkyRequestError(f"{field}: {name} has no value; use an empty string for none")
-    return {str(name): str(value) for name, value in envs.items()}
+    try:
+        return {name: str(value) for name, value in envs.items()}
+    except ValueError as error:
+        raise SkyRequestError(f"{field}: a value cannot be written: {error}") from error
 
 
 def check_number(name: str, value: object) -> None:
@@ -310,7 +313,7 @@ def rendered_text(name: str, value: object) -> str | None:
     """
     if value is None or (isinstance(value, str) and value.strip()):
         return value
-    raise SkyRequestError(f"{name}: must be a text, not {value!r}")
+    raise SkyRequestError(f"{name}: must be a text, not {shown(value)}")
 
 
 def rendered_names(name: str, value: object) -> list[str] | None:
@@ -323,7 +326,7 @@ def rendered_names(name: str, value: object) -> list[str] | None:
     names = [value] if isinstance(value, str) else value
     # What a mapped task returned is a sequence of its own kind.
     if not isinstance(names, Sequence) or not all(isinstance(item, str) and item for item in names):
-        raise SkyRequestError(f"{name}: must be a name or a list of names, not {value!r}")
+        raise SkyRequestError(f"{name}: must be a name or a list of names, not {shown(value)}")
     return list(names)
 
 
@@ -388,7 +391,7 @@ def rendered_path(field: str, path: object) -> str:
     :raises SkyRequestError: if it is no text, empty, or has a line end
     """
     if not isinstance(path, str) or not path.strip() or "\n" in path or "\0" in path:
-        raise SkyRequestError(f"{field}: {path!r} is not a path")
+        raise SkyRequestError(f"{field}: {shown(path)} is not a path")
     if len(path) > LONGEST_PATH:
         raise SkyRequestError(f"{field}: has {len(path)} characters, and a path has at most {LONGEST_PATH}")
     if re.match(r"~[^/]", path):
