@@ -751,13 +751,14 @@ class SkyBaseOperator(KubernetesPodOperator):
             allow_network_file_system=settings.allow_network_file_system,
         )
         check_carries_no_secret(request.arguments)
+        self._local_files = self.pack_local_files()
+        if self._local_files is not None:
+            request = dataclasses.replace(request, local_files=hashlib.sha256(self._local_files).hexdigest())
         try:
             request.to_argument()
         except (ProtocolError, TypeError) as error:
             raise SkyRequestError(f"{self.action}: {error}") from error
-        self._local_files = self.pack_local_files()
-        digest = None if self._local_files is None else hashlib.sha256(self._local_files).hexdigest()
-        return dataclasses.replace(request, local_files=digest)
+        return request
 
     def _missing_values(self) -> str:
         """Say which tasks have left no value for this one, in words; empty if none has."""

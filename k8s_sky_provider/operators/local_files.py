@@ -109,6 +109,8 @@ class LocalFiles:
 
     def _whole(self, field: str, path: str, beside: Path | None) -> Path | None:
         """Return the absolute path of what is in the DAG bundle; None if it is a path in the pod."""
+        if "\0" in path or not _is_encodable(path):
+            raise SkyRequestError(f"{field}: {path!r} is not a path")
         if Path(path).is_absolute():
             whole = Path(os.path.normpath(path))
             if self._root is None or not whole.is_relative_to(self._root):
@@ -141,6 +143,14 @@ def _mount_in_pod(key: str, mount: object, in_pod: Any) -> Any:
         return mount
     several = [in_pod(f"{key}.source", path) for path in source] if isinstance(source, list) else None
     return {**mount, "source": in_pod(f"{key}.source", source) if several is None else several}
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _items(value: object) -> Collection[tuple[Any, Any]]:

@@ -28,6 +28,9 @@ MOST_ENTRIES = 100_000
 MOST_UNPACKED = 100
 """How many times the limit of the packed archive the files may have together: they are all read."""
 
+MOST_BYTES = 1_000_000_000
+"""What they may have in any case."""
+
 LONGEST_IGNORE_FILE = 1_000_000
 """Bytes of an ignore file."""
 
@@ -99,7 +102,7 @@ def pack(sources: Sequence[Source], limit: int) -> bytes:
     for source in sources:
         entries += _entries_of(source, MOST_FILES - len(entries))
     fields = ", ".join(dict.fromkeys(source.field for source in sources))
-    if sum(entry.size for entry in entries) > MOST_UNPACKED * limit:
+    if sum(entry.size for entry in entries) > min(MOST_UNPACKED * limit, MOST_BYTES):
         raise _too_large(fields, entries, limit)
     archive = _Archive(limit)
     try:

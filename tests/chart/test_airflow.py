@@ -377,8 +377,11 @@ def test_airflow_does_not_follow_the_links_of_the_configmap(tmp_path: Path) -> N
     for name, content in {**files, "skipped.py": ""}.items():
         (real / name).write_text(content)
         (tmp_path / name).symlink_to(Path("..data") / name)
+    (real / "code").mkdir()
+    (real / "code" / "train.py").touch()
+    (tmp_path / "code").symlink_to(Path("..data") / "code")
     found = list(find_path_from_directory(str(tmp_path), ".airflowignore", "glob"))
-    assert found == [str(tmp_path / "my_dag.py")]
+    assert found == [str(tmp_path / "my_dag.py"), str(tmp_path / "code" / "train.py")]
 
 
 def test_dags_come_from_one_place() -> None:

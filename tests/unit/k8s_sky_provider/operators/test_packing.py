@@ -388,6 +388,20 @@ class TestLimits:
         with pytest.raises(SkyRequestError, match=r"have 1099511\.6 MB and do not fit"):
             pack([source(code)], LIMIT)
 
+    def test_not_many_megabytes_are_read_that_would_be_packed_small(
+        self, code: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(packing, "MOST_BYTES", 2_000_000)
+        (code / "zeros").write_bytes(bytes(1_500_000))
+        assert names(code) == {"zeros"}
+        (code / "more").write_bytes(bytes(1_500_000))
+        with pytest.raises(SkyRequestError, match="do not fit"):
+            pack([source(code)], LIMIT)
+        (code / "more").unlink()
+        monkeypatch.setattr(packing, "MOST_UNPACKED", 1)
+        with pytest.raises(SkyRequestError, match="do not fit"):
+            pack([source(code)], LIMIT)
+
     def test_reading_stops_at_the_limit(self, code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("a", "b"):
             (code / name).write_bytes(os.urandom(3 * LIMIT))

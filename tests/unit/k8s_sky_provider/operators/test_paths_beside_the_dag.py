@@ -21,7 +21,7 @@ from k8s_sky_provider.exceptions import SkyDeploymentError, SkyRequestError, Sky
 from k8s_sky_provider.operators import SkyExecOperator, SkyJobLaunchOperator, SkyLaunchOperator, pod_secret
 from k8s_sky_provider.operators.base import bundle_root
 from k8s_sky_provider.operators.task_operator import SkyTaskOperator
-from k8s_sky_provider.protocol import LOCAL_FILES_MOUNT, ExitCode
+from k8s_sky_provider.protocol import LOCAL_FILES_MOUNT, REQUEST_LIMIT, ExitCode
 from k8s_sky_provider.runner import local_files
 from k8s_sky_provider.runner.failure import ActionFailedError
 from unit.k8s_sky_provider.fake_kubernetes import api_error, pending, request_of, running, succeeds
@@ -261,6 +261,11 @@ class TestTheBundle:
             self.ask(bundle / "dag.py", "dag.py", {"workdir": path, "run": "x"})
         assert f"sky_task_yaml: workdir: {path!r} leaves the DAG bundle {str(bundle)!r}" in str(caught.value)
 
+    @pytest.mark.parametrize("path", ["a\0b", "a\ud800b"])
+    def test_what_can_be_no_path(self, bundle: Path, path: str) -> None:
+        with pytest.raises(SkyRequestError, match=r"sky_task_yaml: workdir: 'a.*b' is not a path"):
+            self.ask(bundle / "dag.py", "dag.py", {"workdir": path, "run": "x"})
+
     def test_a_bundle_that_is_a_link(self, bundle: Path) -> None:
         (bundle.parent / "current").symlink_to("dags")
         asked = self.ask(bundle.parent / "current" / "dag.py", "dag.py", {"workdir": "code", "run": "x"})
@@ -392,6 +397,12 @@ class TestTransport:
         monkeypatch.setenv("AIRFLOW__SKYPILOT__LOCAL_FILES_LIMIT_MB", "2")
         run_task(lambda: make_launch(bundle), kubernetes)
         assert len(kubernetes.created) == 1
+
+    def test_a_request_that_is_too_long_with_the_digest(self, kubernetes: FakeKubernetes, bundle: Path) -> None:
+        run_task(lambda: make_launch(bundle), kubernetes)
+        room = REQUEST_LIMIT - len(kubernetes.request.to_argument())
+        with pytest.raises(SkyRequestError, match=r"launch: the request is 120010 bytes long"):
+            run_task(lambda: make_launch(bundle, sky_task_yaml={"run": "x" * (1 + room + 10)}), kubernetes)
 
     def test_a_mount_at_the_same_place(self, kubernetes: FakeKubernetes, bundle: Path) -> None:
         mine = k8s.V1VolumeMount(name="mine", mount_path=LOCAL_FILES_MOUNT)
