@@ -4,6 +4,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 OLDEST_AIRFLOW := .build/matrix/airflow-2.11-cncf-kubernetes-10.20
+UPSTREAM := .build/upstream/venv
 
 .PHONY: help
 help: ## list the targets
@@ -56,12 +57,16 @@ test-e2e: $(VENV)/installed ## real DAGs on a local Kubernetes
 
 .PHONY: test-fuzz
 test-fuzz: $(VENV)/installed ## 10,000 cases for each of what the unit tests give 200
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest tests/unit/k8s_sky_provider/test_fuzz.py
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest tests/unit/k8s_sky_provider/test_fuzz.py tests/unit/k8s_sky_provider/test_hostile_text.py -n auto
 
 .PHONY: test-slow
-test-slow: $(VENV)/installed test-fuzz test-images ## what takes longer: fuzzing, the images, end to end serving, a pool, more DAGs
+test-slow: $(VENV)/installed test-fuzz test-upstream test-images ## what takes longer: fuzzing, KubernetesPodOperator's own tests, the images, end to end serving, a pool, more DAGs
 	hack/deploy tests/e2e/dags
 	$(BIN)/pytest tests/e2e -m slow
+
+.PHONY: test-upstream
+test-upstream: $(VENV)/installed $(UPSTREAM)/installed ## KubernetesPodOperator's own unit tests, on our classes
+	$(BIN)/pytest -s tests/upstream/test_upstream.py
 
 .PHONY: test-images
 test-images: $(VENV)/installed ## build the images, and run in them what Apache's chart and the docs call
@@ -74,7 +79,11 @@ fault-table: $(VENV)/installed ## run the tests that break things and write the 
 
 .PHONY: bench
 bench: $(VENV)/installed deploy ## measure, side by side in one run
-	AIRFLOW_HOME=$(CURDIR)/.build/airflow AIRFLOW__LOGGING__LOGGING_LEVEL=WARNING PYTHONPATH=hack $(BIN)/python -m benchmarks
+	AIRFLOW_HOME=$(CURDIR)/.build/airflow AIRFLOW__LOGGING__LOGGING_LEVEL=WARNING PYTHONPATH=hack:tests $(BIN)/python -m benchmarks
+
+.PHONY: bench-hostile-text
+bench-hostile-text: $(VENV)/installed ## the part of it that needs no cluster: what text that is made to hold a reader up costs
+	AIRFLOW_HOME=$(CURDIR)/.build/airflow AIRFLOW__LOGGING__LOGGING_LEVEL=WARNING PYTHONPATH=hack:tests $(BIN)/python -m benchmarks.hostile_text
 
 .PHONY: deploy
 deploy: ## the local cluster with the chart and the example DAGs on it
@@ -107,6 +116,10 @@ format: $(VENV)/installed ## format the code
 
 $(VENV)/installed: requirements/dev.txt pyproject.toml hack/venv
 	hack/venv $(VENV)
+	@touch $@
+
+$(UPSTREAM)/installed: requirements/upstream.txt pyproject.toml hack/venv
+	hack/venv $(@D) $<
 	@touch $@
 
 .build/matrix/%/installed: requirements/matrix/%.txt pyproject.toml hack/venv

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
 from k8s_sky_provider.exceptions import SkyCredentialsError
+from k8s_sky_provider.protocol import read_json
 from k8s_sky_provider.workspace import HOME
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _gcp(connection: Connection) -> tuple[str, dict[str, str], tuple[str, ...]]:
             "For workload identity of the pod's own ServiceAccount no credentials entry is needed"
         )
     try:
-        key = json.loads(key) if isinstance(key, str) else key
+        key = read_json(key) if isinstance(key, str) else key
     except ValueError as error:
         raise SkyCredentialsError(
             f"credentials: connection {connection.conn_id!r}: the key of the service account is not JSON"
@@ -159,7 +160,7 @@ def _extra(connection: Connection) -> dict[str, Any]:
     """Return the connection's extra; older Airflows put a prefix before the fields of its form."""
     prefix = f"extra__{connection.conn_type}__"
     try:
-        extra = json.loads(connection.extra or "{}")
+        extra = read_json(connection.extra or "{}")
     except ValueError as error:
         raise SkyCredentialsError(f"credentials: connection {connection.conn_id!r}: extra is not JSON") from error
     return {name.removeprefix(prefix): value for name, value in extra.items()} if isinstance(extra, dict) else {}

@@ -262,7 +262,7 @@ class _Batch:
 
 
 class _Ahead:
-    """A response that a thread reads ahead: :meth:`stream` yields at once what has come already."""
+    """A response that a thread reads ahead: :meth:`stream` yields at once the lines that have come already."""
 
     def __init__(self, response: HTTPResponse) -> None:
         self._response = response
@@ -272,8 +272,9 @@ class _Ahead:
         self._is_over = False
 
     def stream(self, **options: Any) -> Iterator[bytes]:
-        """Yield what has come, as the response would in smaller pieces."""
+        """Yield the lines that have come, whole and together, as far as they are not too long."""
         threading.Thread(target=self._read, kwargs=options, name="pod-log", daemon=True).start()
+        splitter = LineSplitter()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._come or self._is_over)
@@ -281,9 +282,12 @@ class _Ahead:
                 self._changed.notify_all()
             if not chunk:
                 break
-            yield chunk
+            if lines := splitter.feed(chunk):
+                yield b"\n".join([*lines, b""])
         if self._error:
             raise self._error
+        if splitter.begun:
+            yield splitter.begun
 
     def _read(self, **options: Any) -> None:
         try:

@@ -23,6 +23,9 @@ from k8s_sky_provider.workspace import DEPLOYMENT_LABEL
 if TYPE_CHECKING:
     from k8s_sky_provider.workspace import Workspace
 
+TERMINATION_GRACE_PERIOD = 300
+"""Seconds that a pod has for ``on_cancel``, unless an argument or a template says otherwise."""
+
 RUNNER_COMMAND = ["tini", "--", "python", "-m", "k8s_sky_provider.runner"]
 
 
@@ -110,6 +113,8 @@ def complete(pod: k8s.V1Pod, ours: Completion) -> k8s.V1Pod:
     spec.image_pull_secrets = spec.image_pull_secrets or [
         k8s.V1LocalObjectReference(name=name) for name in workspace.image_pull_secrets
     ]
+    if spec.termination_grace_period_seconds is None:
+        spec.termination_grace_period_seconds = TERMINATION_GRACE_PERIOD
     spec.security_context, container.security_context = ours.contexts.pod, ours.contexts.container
     container.image = container.image or workspace.image
     container.image_pull_policy = container.image_pull_policy or workspace.image_pull_policy

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Raised whenever a request or result changes in a way that the other half must know."""
 
-READABLE_RESULTS = frozenset({1, PROTOCOL_VERSION})
+READABLE_RESULTS = frozenset({1, 2, PROTOCOL_VERSION})
 """Versions whose results Airflow's half reads: a pod may outlive an upgrade."""
 
 TERMINATION_MESSAGE_LIMIT = 4096
@@ -37,6 +37,9 @@ RETURN_VALUE_LIMIT = 3500
 
 DEEPEST_VALUE = 50
 """How deep lists and dicts of a value may be nested: whoever copies one needs some of the stack for each level."""
+
+LONGEST_PATH = 4096
+"""Characters of a path: Linux takes no longer one."""
 
 LONGEST_NAME = 200
 """Characters of a name in a result that is too long: none that SkyPilot accepts has more."""
@@ -65,6 +68,9 @@ TRIES_LEFT_ANNOTATION = "k8s-sky/tries-left"
 REQUEST_LIMIT = 120_000
 """Bytes: Linux refuses a single argument of 128 KiB or more."""
 
+YAML_LIMIT = 4 * REQUEST_LIMIT
+"""Characters of a YAML file, comments and all: its parser takes seconds for more."""
+
 POD_ACCESS_DIRECTORY = "/etc/k8s-sky/pod"
 """Where the pod mounts what it takes to read its own annotations: ``token`` and ``ca.crt`` of the Kubernetes API."""
 
@@ -76,6 +82,12 @@ POD_NAMESPACE = "K8S_SKY_POD_NAMESPACE"
 
 SECRETS_DIRECTORY = "/etc/k8s-sky/secrets"
 """Where the pod mounts Secrets that are also its environment: the runner masks their values in logs."""
+
+LOCAL_FILES_MOUNT = "/etc/k8s-sky/files"
+"""Where the pod mounts the archive of the files that travel with its task, in parts."""
+
+LOCAL_FILES_DIRECTORY = "/tmp/k8s_sky_files"  # noqa: S108  # the pod's own
+"""Where the runner unpacks it, and where the request's task has its paths."""
 
 STATE_SECRETS = ("sky-database", "sky-api-token", "sky-api-endpoint", "sky-connection")
 """Directories there whose content is for the runner alone: what it takes to get at SkyPilot's state, and what is masked
@@ -137,6 +149,17 @@ class OnEviction(enum.StrEnum):
 
     FOLLOW = "follow"
     KILL = "kill"
+
+
+def read_json(text: str | bytes) -> JsonValue:
+    """Return what JSON from outside means.
+
+    :raises ValueError: if it is no JSON, nested too deep or has a number of too many digits
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def is_too_deep(value: JsonValue) -> bool:
@@ -208,8 +231,8 @@ def _load_versioned(
     name: str, text: str, other_half: str, versions: Collection[int] = (PROTOCOL_VERSION,)
 ) -> dict[str, JsonValue]:
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = read_json(text)
+    except ValueError as error:
         raise ProtocolError(f"{name} is not JSON: {error}") from error
     if not isinstance(data, dict):
         raise ProtocolError(f"{name} must be an object, not {type(data).__name__}")
@@ -252,8 +275,8 @@ class TaskOverrides:
     :param num_nodes: number of nodes
     :param job_name: the job's name
     :param job_suffix: what its name ends with, to find it again
-    :param workdir: directory on the volume, or ``{"url": repository, "ref": branch, tag or commit}``
-    :param file_mounts: path on the cluster -> path on the volume or URL of a bucket
+    :param workdir: directory in the pod, or ``{"url": repository, "ref": branch, tag or commit}``
+    :param file_mounts: path on the cluster -> path in the pod or URL of a bucket
     :param envs: environment variables, over those of the task
     :param env_file: dotenv file on the volume with more of them
     :param secrets: names of secrets, whose values the pod has in its environment
@@ -286,6 +309,7 @@ class SkyRequest:
     :param on_eviction: one of :class:`OnEviction`
     :param expected_mounts: path in the pod -> what should be mounted there, for the error when it is not
     :param allow_network_file_system: accept SkyPilot's SQLite state on a network file system
+    :param local_files: SHA-256 of the archive of files that travel with the task; None if there are none
     """
 
     action: str
@@ -295,6 +319,7 @@ class SkyRequest:
     on_eviction: OnEviction = OnEviction.FOLLOW
     expected_mounts: dict[str, str] = dataclasses.field(default_factory=dict)
     allow_network_file_system: bool = False
+    local_files: str | None = None
 
     def to_argument(self) -> str:
         """Return the JSON that becomes the container's argument.
@@ -322,6 +347,8 @@ class SkyRequest:
         for field, kind in (("action", str), ("arguments", dict), ("expected_mounts", dict)):
             if not isinstance(getattr(request, field), kind):
                 raise ProtocolError(f"the request's {field} must be of type {kind.__name__}")
+        if not isinstance(request.local_files, (str, type(None))):
+            raise ProtocolError("the request's local_files must be of type str")
         try:
             on_cancel = None if request.on_cancel is None else OnCancel(request.on_cancel)
         except ValueError as error:

@@ -160,6 +160,12 @@ def get_provider_info() -> dict[str, Any]:
                         "Resources of launched clusters where neither the operator nor the task says them, as JSON.",
                         example='{"infra": "aws", "cpus": "4+"}',
                     ),
+                    "local_files_limit_mb": _option(
+                        "Megabytes that the packed files beside a DAG may have which travel with a task.",
+                        kind="integer",
+                        example="5",
+                        default="1",
+                    ),
                     "allow_network_file_system": _option(
                         "Accept SkyPilot's SQLite state on a network file system.", kind="boolean", default="False"
                     ),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from k8s_sky_provider.exceptions import SkyDeploymentError, SkyTransientError
+from k8s_sky_provider.protocol import read_json
 
 if TYPE_CHECKING:
     from kubernetes.client.exceptions import ApiException
@@ -78,7 +78,7 @@ def _fields(error: ApiException) -> list[str]:
 
 def _status(error: ApiException) -> dict[str, Any]:
     try:
-        status = json.loads(error.body)
+        status = read_json(error.body)
     except (TypeError, ValueError):
         return {}
     return status if isinstance(status, dict) else {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 import re
 import urllib.parse
 from pathlib import PurePosixPath
@@ -14,7 +13,14 @@ from airflow.providers.common.compat.sdk import conf
 from kubernetes.client import models as k8s
 
 from k8s_sky_provider.exceptions import SkyDeploymentError
-from k8s_sky_provider.protocol import POD_ACCESS_DIRECTORY, POD_NAME, POD_NAMESPACE, SECRETS_DIRECTORY, STATE_SECRETS
+from k8s_sky_provider.protocol import (
+    POD_ACCESS_DIRECTORY,
+    POD_NAME,
+    POD_NAMESPACE,
+    SECRETS_DIRECTORY,
+    STATE_SECRETS,
+    read_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +52,9 @@ RESOURCES = frozenset(
     }
 )
 """The keys of a task's resources that can have a default; other keys are those of one task."""
+
+LOCAL_FILES_LIMIT_MB = 1
+"""Megabytes of packed files that travel with a task, unless the deployment says otherwise: etcd has them meanwhile."""
 
 DEPLOYMENT_LABEL = "k8s-sky/deployment"
 _DEPLOYMENT_PATTERN = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,46}[a-zA-Z0-9])?")
@@ -205,6 +214,7 @@ class Workspace:
     :param default_image_id: image of launched clusters whose task names none
     :param default_resources: resources of launched clusters where neither argument nor task says them
     :param allow_network_file_system: trust SQLite on a network file system
+    :param local_files_limit_mb: megabytes that the packed files beside a DAG may have which travel with a task
     """
 
     deployment: str
@@ -225,6 +235,7 @@ class Workspace:
     default_image_id: str | None
     default_resources: Mapping[str, Any]
     allow_network_file_system: bool
+    local_files_limit_mb: int
 
     @classmethod
     def resolve(
@@ -288,6 +299,7 @@ class Workspace:
             # In the other modes, no SQLite is on the volume.
             allow_network_file_system=state_mode is not StateMode.VOLUME
             or conf.getboolean("skypilot", "allow_network_file_system", fallback=False),
+            local_files_limit_mb=_local_files_limit_mb(_option("local_files_limit_mb")),
         )
 
     @property
@@ -502,6 +514,14 @@ def _option(name: str) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
+def _local_files_limit_mb(text: str | None) -> int:
+    if text is None:
+        return LOCAL_FILES_LIMIT_MB
+    if not re.fullmatch(r"0*[1-9][0-9]{0,3}", text):
+        raise SkyDeploymentError(f"[skypilot] local_files_limit_mb: {text!r} must be a whole number from 1 to 9999")
+    return int(text)
+
+
 def _look_up(name: str, argument: Any, connection: ConnectionSettings | None) -> _Setting | None:
     """Return the first of argument, connection and option that is set."""
     if argument is not None:
@@ -530,8 +550,8 @@ def _text(setting: _Setting | None) -> str | None:
 
 def _url(setting: _Setting | None) -> str | None:
     text = _text(setting)
-    if setting is not None and text is not None and not re.fullmatch(r"https?://[^\s/]+\S*", text):
-        shown = re.sub(r"[^/@\s]*@", "***@", text)
+    if setting is not None and text is not None and not re.fullmatch(r"https?://[^\s/]++\S*+", text):
+        shown = re.sub(r"(?<![^/@\s])[^/@\s]*@", "***@", text)
         raise SkyDeploymentError(f"{setting.where}: {shown!r} is no URL; write it as https://sky.example.com")
     if setting is not None and text is not None and "@" in urllib.parse.urlsplit(text).netloc:
         # Not shown: it may be a password.
@@ -554,9 +574,10 @@ def _deployment(setting: _Setting | None) -> str:
 def _state_mode(setting: _Setting | None) -> StateMode:
     if setting is None:
         return StateMode.VOLUME
-    if setting.value not in set(StateMode):
-        raise SkyDeploymentError(f"{setting.where}: {setting.value!r} is not one of {', '.join(StateMode)}")
-    return StateMode(setting.value)
+    text = _text(setting)
+    if text not in set(StateMode):
+        raise SkyDeploymentError(f"{setting.where}: {text!r} is not one of {', '.join(StateMode)}")
+    return StateMode(text)
 
 
 def _credentials(setting: _Setting | None) -> tuple[Credential, ...]:
@@ -588,6 +609,6 @@ def _json(setting: _Setting) -> Any:
     if not isinstance(setting.value, str):
         return setting.value
     try:
-        return json.loads(setting.value)
+        return read_json(setting.value)
     except ValueError as error:
         raise SkyDeploymentError(f"{setting.where} is not JSON: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
@@ -12,6 +11,7 @@ from kubernetes.client.exceptions import ApiException
 
 from k8s_sky_provider.exceptions import SkyDeploymentError
 from k8s_sky_provider.pod_security import SecurityContexts
+from k8s_sky_provider.protocol import read_json
 from k8s_sky_provider.provider_info import get_provider_info
 from k8s_sky_provider.refusals import api_message, explained
 from k8s_sky_provider.workspace import ConnectionSettings, Workspace
@@ -112,7 +112,7 @@ def _settings_of(connection: Connection, conn_id: str) -> ConnectionSettings:
     if connection.conn_type != SkyPilotHook.conn_type:
         raise SkyDeploymentError(f"connection {conn_id!r}: its type is {connection.conn_type!r}, not skypilot")
     try:
-        extra = json.loads(connection.extra or "{}")
+        extra = read_json(connection.extra or "{}")
     except ValueError as error:
         raise SkyDeploymentError(f"connection {conn_id!r}: extra is not JSON: {error}") from error
     if not isinstance(extra, dict):

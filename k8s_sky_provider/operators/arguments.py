@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from airflow.providers.common.compat.sdk import redact
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators.task import TO_BE_RENDERED
+from k8s_sky_provider.protocol import LONGEST_PATH
 
 # SkyPilot's own rule (sky/skylet/constants.py: CLUSTER_NAME_VALID_REGEX).
 NAME = re.compile(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
@@ -20,7 +21,8 @@ _FLAGS = {
 }
 
 _GLOB = re.compile(r"[*?\[\]]")
-_TEMPLATES = re.compile(r"{{.*?}}|{%.*?%}", re.DOTALL)
+_TEMPLATE_BEGINS = re.compile(r"(?={[{%])")
+_TEMPLATE_ENDS = {"{{": "}}", "{%": "%}"}
 _MASK = "***"
 LONGEST_WORD = 11
 """Characters of what is masked within a word that is taken for one: ``training`` has the password ``train`` in it."""
@@ -55,7 +57,7 @@ def rendered_cluster_name(name: object) -> str:
     :raises SkyRequestError: if it is no name, or one that SkyPilot would refuse
     """
     if not is_name(name):
-        raise SkyRequestError(f"cluster_name: {name!r} is no name; did the task that it comes from return one?")
+        raise SkyRequestError(f"cluster_name: {shown(name)} is no name; did the task that it comes from return one?")
     check_rendered_name("cluster_name", name)
     return name
 
@@ -97,24 +99,47 @@ def _each(names: object) -> Sequence[object]:
     return [names] if isinstance(names, str) else names if isinstance(names, Sequence) else ()
 
 
-def has_globs(names: object) -> bool:
-    """Tell whether the author of a DAG has written a wildcard, outside of what Jinja renders."""
-    texts = [_TEMPLATES.sub("", name) for name in _each(names) if isinstance(name, str)]
-    return any(map(_GLOB.search, texts))
+def written(names: object) -> tuple[str, ...]:
+    """Return the texts of an argument that has names, as the author of the DAG has written them."""
+    return tuple(name for name in _each(names) if isinstance(name, str))
 
 
-def check_globs(argument: str, names: str | list[str], *, may_have_globs: bool) -> None:
-    """Check that names which came from Jinja or XCom alone mean one thing each, and not all that there is.
+def check_globs(argument: str, names: str | list[str], *, texts: Collection[str]) -> None:
+    """Check that names have the wildcards that the author of the DAG has written, and no others.
 
-    :param may_have_globs: what :func:`has_globs` said of the argument as it was written
-    :raises SkyRequestError: if one of them has a wildcard
+    What comes from Jinja, an XCom or a mapped task means one thing, and not all that there is.
+
+    :param texts: what :func:`written` said of the argument before it was rendered
+    :raises SkyRequestError: if one of them has another wildcard
     """
-    found = [name for name in _each(names) if isinstance(name, str) and _GLOB.search(name)]
-    if found and not may_have_globs:
-        raise SkyRequestError(
-            f"{argument}: {found[0]!r} has a wildcard that comes from a template or an XCom, where one name is "
-            "expected; write the wildcard into the DAG, outside of {{ }}"
-        )
+    for name in _each(names):
+        if isinstance(name, str) and _GLOB.search(name) and not any(_has_written(text, name) for text in texts):
+            raise SkyRequestError(
+                f"{argument}: {name!r} has a wildcard that comes from a template or an XCom, where one name is "
+                "expected; write the wildcard into the DAG, outside of {{ }}"
+            )
+
+
+def _has_written(text: str, name: str) -> bool:
+    """Tell whether a rendered text can have its wildcards from outside of what Jinja has put in."""
+    parts = _outside_of_templates(text)
+    wildcards = _GLOB.findall("".join(parts))
+    if "{%" in text:
+        # Whether a part is rendered, and how often, is for Jinja to say.
+        return bool(wildcards)
+    return name.startswith(parts[0]) and name.endswith(parts[-1]) and wildcards == _GLOB.findall(name)
+
+
+def _outside_of_templates(text: str) -> list[str]:
+    """Return the parts of a text that Jinja leaves; an end is looked for only where there is one to come."""
+    ends = {begin: text.rfind(end) for begin, end in _TEMPLATE_ENDS.items()}
+    parts, at = [], 0
+    for found in _TEMPLATE_BEGINS.finditer(text):
+        begin = text[found.start() : found.start() + 2]
+        if at <= found.start() and found.start() + 2 <= ends[begin]:
+            parts.append(text[at : found.start()])
+            at = text.index(_TEMPLATE_ENDS[begin], found.start() + 2) + 2
+    return [*parts, text[at:]]
 
 
 def rendered_cluster_names(argument: str, names: object) -> str | list[str]:
@@ -124,7 +149,7 @@ def rendered_cluster_names(argument: str, names: object) -> str | list[str]:
     """
     if not isinstance(names, Sequence) or not all(map(is_name, [names] if isinstance(names, str) else names)):
         raise SkyRequestError(
-            f"{argument}: must be a name or a list of names, not {names!r}; did the task it comes from return one?"
+            f"{argument}: must be a name or a list of names, not {shown(names)}; did the task it comes from return one?"
         )
     for name in _each(names):
         _check_name_or_glob(argument, str(name))
@@ -147,10 +172,11 @@ def as_flag(name: str, value: object) -> bool:
 
     :raises SkyRequestError: if it is neither a bool nor a word for one
     """
-    flag = _FLAGS.get(str(value).strip().lower()) if isinstance(value, (int, str)) else None
+    word = value.strip().lower() if isinstance(value, str) else shown(value).lower()
+    flag = _FLAGS.get(word) if isinstance(value, (int, str)) else None
     if flag is None:
         raise SkyRequestError(
-            f"{name}: {value!r} is no flag; give True or False, or as text one of {', '.join(_FLAGS)}"
+            f"{name}: {shown(value)} is no flag; give True or False, or as text one of {', '.join(_FLAGS)}"
         )
     return flag
 
@@ -172,7 +198,7 @@ def as_choice(name: str, value: object, choices: Iterable[str]) -> str:
     for choice in choices:
         if value == choice:
             return choice
-    raise SkyRequestError(f"{name}: {value!r} is not one of {', '.join(choices)}")
+    raise SkyRequestError(f"{name}: {shown(value)} is not one of {', '.join(choices)}")
 
 
 def check_whole_number(name: str, value: object, least: int = 1) -> None:
@@ -189,10 +215,27 @@ def as_whole_number(name: str, value: object, least: int = 1) -> int:
 
     :raises SkyRequestError: if it is none, or below ``least``
     """
-    text = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
-    if not re.fullmatch(r"[0-9]+", text) or int(text) < least:
-        raise SkyRequestError(f"{name}: {value!r} is not a whole number from {least} up")
-    return int(text)
+    number = _as_int(value)
+    if number is None or number < least:
+        raise SkyRequestError(f"{name}: {shown(value)} is not a whole number from {least} up")
+    return number
+
+
+def _as_int(value: object) -> int | None:
+    """Return a whole number from 0 up of an int or a text; Python reads and writes none of more than 4300 digits."""
+    try:
+        text = str(value) if isinstance(value, (int, str)) else ""
+        return int(text) if re.fullmatch(r"[0-9]+", text) else None
+    except ValueError:
+        return None
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def rendered_envs(envs: object, field: str = "envs") -> dict[str, str]:
@@ -206,11 +249,14 @@ def rendered_envs(envs: object, field: str = "envs") -> dict[str, str]:
     if not isinstance(envs, Mapping):
         raise SkyRequestError(f"{field}: must be a mapping, not {type(envs).__name__}")
     for name, value in envs.items():
-        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", str(name)):
-            raise SkyRequestError(f"{field}: {name!r} is not a name of an environment variable")
+        if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name):
+            raise SkyRequestError(f"{field}: {shown(name)} is not a name of an environment variable")
         if value is None:
             raise SkyRequestError(f"{field}: {name} has no value; use an empty string for none")
-    return {str(name): str(value) for name, value in envs.items()}
+    try:
+        return {name: str(value) for name, value in envs.items()}
+    except ValueError as error:
+        raise SkyRequestError(f"{field}: a value cannot be written: {error}") from error
 
 
 def check_number(name: str, value: object) -> None:
@@ -229,10 +275,10 @@ def as_number(name: str, value: object) -> float:
     """
     try:
         number = 0.0 if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # the error is caught
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = 0.0
     if not 0 < number < float("inf"):
-        raise SkyRequestError(f"{name}: {value!r} is not a number above 0")
+        raise SkyRequestError(f"{name}: {shown(value)} is not a number above 0")
     return number
 
 
@@ -250,6 +296,16 @@ def check_models(name: str, objects: object, kind: type) -> None:
             raise SkyRequestError(f"{name}: must be {expected}; entry {number} is of type {type(one).__name__}")
 
 
+def check_names_of_containers(name: str, value: object) -> None:
+    """Check which containers' logs are asked for.
+
+    :raises SkyRequestError: if it is neither True nor a name nor a list of names
+    """
+    names = value if isinstance(value, (list, tuple, set)) else [value]
+    if not (value is None or isinstance(value, bool) or all(isinstance(one, str) for one in names)):
+        raise SkyRequestError(f"{name}: {value!r} must be True, the name of a container or a list of names")
+
+
 def rendered_text(name: str, value: object) -> str | None:
     """Return a text after Jinja and XCom, or None.
 
@@ -257,7 +313,7 @@ def rendered_text(name: str, value: object) -> str | None:
     """
     if value is None or (isinstance(value, str) and value.strip()):
         return value
-    raise SkyRequestError(f"{name}: must be a text, not {value!r}")
+    raise SkyRequestError(f"{name}: must be a text, not {shown(value)}")
 
 
 def rendered_names(name: str, value: object) -> list[str] | None:
@@ -270,7 +326,7 @@ def rendered_names(name: str, value: object) -> list[str] | None:
     names = [value] if isinstance(value, str) else value
     # What a mapped task returned is a sequence of its own kind.
     if not isinstance(names, Sequence) or not all(isinstance(item, str) and item for item in names):
-        raise SkyRequestError(f"{name}: must be a name or a list of names, not {value!r}")
+        raise SkyRequestError(f"{name}: must be a name or a list of names, not {shown(value)}")
     return list(names)
 
 
@@ -335,7 +391,9 @@ def rendered_path(field: str, path: object) -> str:
     :raises SkyRequestError: if it is no text, empty, or has a line end
     """
     if not isinstance(path, str) or not path.strip() or "\n" in path or "\0" in path:
-        raise SkyRequestError(f"{field}: {path!r} is not a path")
+        raise SkyRequestError(f"{field}: {shown(path)} is not a path")
+    if len(path) > LONGEST_PATH:
+        raise SkyRequestError(f"{field}: has {len(path)} characters, and a path has at most {LONGEST_PATH}")
     if re.match(r"~[^/]", path):
         raise SkyRequestError(f"{field}: {path!r} names another user's home; '~' alone is the home, as in '~/data'")
     return path
@@ -357,10 +415,13 @@ def as_nodes(nodes: object) -> str | list[int]:
     """
     if isinstance(nodes, str) and nodes in {"head", "all"}:
         return nodes
-    ranks = [str(rank) for rank in nodes] if isinstance(nodes, Sequence) and not isinstance(nodes, str) else []
-    if not ranks or not all(re.fullmatch(r"[0-9]+", rank) for rank in ranks) or len(set(map(int, ranks))) < len(ranks):
-        raise SkyRequestError(f"nodes: {nodes!r} is neither 'head' nor 'all' nor a list of different ranks from 0 up")
-    return [int(rank) for rank in ranks]
+    given = nodes if isinstance(nodes, Sequence) and not isinstance(nodes, str) else []
+    ranks = [rank for rank in map(_as_int, given) if rank is not None]
+    if not ranks or len(set(ranks)) < len(given):
+        raise SkyRequestError(
+            f"nodes: {shown(nodes)} is neither 'head' nor 'all' nor a list of different ranks from 0 up"
+        )
+    return ranks
 
 
 def is_known(value: object) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import hashlib
 import inspect
 import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Never
@@ -51,11 +53,13 @@ from k8s_sky_provider.operators.arguments import (
     check_choice,
     check_flags,
     check_models,
+    check_names_of_containers,
     check_whole_number,
     rendered_text,
+    written,
 )
-from k8s_sky_provider.operators.earlier_pods import EarlierPods, in_words, labels_of
-from k8s_sky_provider.operators.pod_secret import create_for_pod, mount_connections
+from k8s_sky_provider.operators.earlier_pods import EarlierPods, differs_in, in_words, labels_of
+from k8s_sky_provider.operators.pod_secret import PodSecrets, create_for_pod, mount_connections, mount_files
 from k8s_sky_provider.operators.task_states import states_of
 from k8s_sky_provider.operators.worker_stop import WorkerEvictedError, WorkerStop, within
 from k8s_sky_provider.pod_end import EndingPodManager, follower, follows, leave_word, terminated_state
@@ -70,13 +74,14 @@ from k8s_sky_provider.protocol import (
     ProtocolError,
     SkyRequest,
     SkyResult,
+    read_json,
 )
 from k8s_sky_provider.refusals import REFUSED, api_message, explained
 from k8s_sky_provider.triggers.pod import SkyPodTrigger
 from k8s_sky_provider.workspace import Credential, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator
 
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import PodOperatorHookProtocol
     from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
@@ -123,7 +128,8 @@ class SkyBaseOperator(KubernetesPodOperator):
     :param startup_timeout_seconds: how long the pod may take to start, image pull and node scale-up included
         (templated)
     :param startup_check_interval_seconds: how often that is looked at (templated)
-    :param termination_grace_period: seconds that the pod has for ``on_cancel`` when it is killed (templated)
+    :param termination_grace_period: seconds that the pod has for ``on_cancel`` when it is killed (default: what the pod
+        template says, else 300) (templated)
     :param logging_interval: when deferred, seconds between two notes, for another triggerer, of how far the pod's log
         has been read; None reads the log at the pod's end only (templated)
     :param log_events_on_failure: put the warnings among the pod's events into the task log when it ends without a
@@ -136,6 +142,8 @@ class SkyBaseOperator(KubernetesPodOperator):
     """
 
     action: ClassVar[str]
+
+    _written: Mapping[str, tuple[str, ...]]
 
     template_fields: Sequence[str] = (
         *KubernetesPodOperator.template_fields,
@@ -172,7 +180,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         credentials: Sequence[Mapping[str, Any]] | None = None,
         startup_timeout_seconds: int | str | XComArg = 600,
         startup_check_interval_seconds: int | str | XComArg = 1,
-        termination_grace_period: int | str | XComArg = 300,
+        termination_grace_period: int | str | XComArg | None = None,
         logging_interval: int | str | XComArg | None = 10,
         log_events_on_failure: bool | str | XComArg = True,
         log_pod_spec_on_failure: bool | str | XComArg = False,
@@ -199,6 +207,11 @@ class SkyBaseOperator(KubernetesPodOperator):
             do_xcom_push=False,
             **kwargs,
         )
+        if self.arguments:
+            raise SkyRequestError(
+                f"arguments: {self.arguments!r}: the pod's one argument is the request; leave it out. "
+                "Run commands with SkyBashOperator, or on a machine with SkySSHOperator"
+            )
         if on_cancel is not None:
             check_choice("on_cancel", on_cancel, OnCancel)
         check_choice("on_eviction", on_eviction, OnEviction)
@@ -218,6 +231,8 @@ class SkyBaseOperator(KubernetesPodOperator):
             value = kwargs.get(name, getattr(self, name, None))
             if not (value is None or isinstance(value, bool) or value is _FLAGS_OF_THE_POD[name]):
                 raise SkyRequestError(f"{name}: {value!r} must be True or False; it is not templated")
+        for name in ("container_logs", "init_container_logs"):
+            check_names_of_containers(name, getattr(self, name))
         Source.in_arguments(self.security_context, self.container_security_context).read()
         if credentials is not None:
             for entry in credentials:
@@ -235,7 +250,8 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._event: dict[str, Any] = {}
         self._is_explained = False
         self._request: SkyRequest | None = None
-        self._connection_files: dict[str, str] = {}
+        self._local_files: bytes | None = None
+        self._pod_secrets: list[PodSecrets] = []
         self._ti: Any = None
         self._try_number = 1
         self._worker_stop: WorkerStop | None = None
@@ -252,6 +268,13 @@ class SkyBaseOperator(KubernetesPodOperator):
         :raises SkyRequestError: if one of the operator's arguments is wrong
         """
         raise NotImplementedError
+
+    def pack_local_files(self) -> bytes | None:
+        """Return the archive of the files that travel with the request, after :meth:`build_arguments`; None for none.
+
+        :raises SkyRequestError: if one is missing, or they cannot be sent
+        """
+        return None
 
     def execute(self, context: Context) -> Any:
         """Check what can be known, run the pod (or defer), and return the action's value."""
@@ -427,7 +450,10 @@ class SkyBaseOperator(KubernetesPodOperator):
             pod.metadata.annotations = {**(pod.metadata.annotations or {}), **annotations}
             pod.metadata.labels = {**pod.metadata.labels, **labels_of(owner)}
         connections = [read_connection(credential) for credential in self.settings.connections]
-        self._connection_files = mount_connections(pod, self.base_container_name, connections)
+        self._pod_secrets = [
+            *mount_connections(pod, self.base_container_name, connections),
+            *mount_files(pod, self.base_container_name, self._local_files),
+        ]
         return pod
 
     def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
@@ -448,13 +474,29 @@ class SkyBaseOperator(KubernetesPodOperator):
                 # Not the pod, whose refusal has a type of its own: what is asked about it before.
                 raise SkyTransientError(f"Kubernetes does not tell of the task's pod: {explained(error)}") from None
             raise
-        if self._connection_files:
-            create_for_pod(self.client, pod, self._connection_files, is_new=pod is pod_request_obj)
+        is_new = pod is pod_request_obj
+        if self._pod_secrets and (is_new or self._waits_for_them(pod, pod_request_obj)):
+            create_for_pod(self.client, pod, self._pod_secrets, is_new=is_new)
         if self._killed:
             # Told to stop before there was a pod to be deleted.
             self.pod = pod
             self._kill()
         return pod
+
+    def _waits_for_them(self, pod: k8s.V1Pod, pod_request_obj: k8s.V1Pod) -> bool:
+        """Tell whether an earlier pod is to get its Secrets now: one that has started has them, or wants none."""
+        if pod.status.phase != "Pending":
+            return False
+        # It may be somebody else's making.
+        differences = differs_in(pod, pod_request_obj)
+        if differences:
+            self.log.warning(
+                "Pod %s gets no Secret with the files of connections, or of the DAG: it is not as this task would make "
+                "it (%s). If it waits for one it never starts: delete it, and the next try makes its own",
+                pod.metadata.name,
+                ", ".join(differences),
+            )
+        return not differences
 
     def _take_up(self, pod_request_obj: k8s.V1Pod) -> k8s.V1Pod | None:
         """Return the pod that an earlier try of this task instance has left at work, as this try's own."""
@@ -576,6 +618,9 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._push_links(context, result)
         # Airflow pushes what a task returns, and one that fails returns nothing.
         if result.exit_code != ExitCode.OK and result.return_value is not None and self.push_return_value:
+            if self.multiple_outputs and isinstance(result.return_value, dict):
+                for key, value in result.return_value.items():
+                    context["ti"].xcom_push(key=key, value=value)
             context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=result.return_value)
 
     def _push_links(self, context: Context, result: SkyResult) -> None:
@@ -640,6 +685,20 @@ class SkyBaseOperator(KubernetesPodOperator):
             generation=f"{getattr(context.get('dag_run'), 'start_date', '')}/{ti.max_tries}",
         )
 
+    def as_written(self, field: str, context: Context | None) -> tuple[str, ...]:
+        """Return the texts of an argument that are in the DAG itself; what comes from another task is none."""
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            return self._written[field]
+        # This is one of a mapped task's, made of values: what the author has written is in the DAG.
+        mapped: Any = context["dag"].task_dict.get(self.task_id) if context else None
+        given = getattr(getattr(mapped, "expand_input", None), "value", None)
+        expanded = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        values = [getattr(mapped, "partial_kwargs", {}).get(field)]
+        values += [one.get(field) for one in expanded if isinstance(one, Mapping)]
+        if isinstance(given, Mapping) and isinstance(given.get(field), Sequence):
+            values += given[field]
+        return tuple(text for value in values for text in written(value))
+
     def known_xcoms(self, context: Context) -> dict[str, Any]:
         """Return what later tasks want and is known before the pod is made, by XCom key: they get it in any case."""
         del context
@@ -692,6 +751,9 @@ class SkyBaseOperator(KubernetesPodOperator):
             allow_network_file_system=settings.allow_network_file_system,
         )
         check_carries_no_secret(request.arguments)
+        self._local_files = self.pack_local_files()
+        if self._local_files is not None:
+            request = dataclasses.replace(request, local_files=hashlib.sha256(self._local_files).hexdigest())
         try:
             request.to_argument()
         except (ProtocolError, TypeError) as error:
@@ -848,6 +910,18 @@ def dag_folder(context: Context | None) -> Path | None:
     return Path(fileloc).parent if fileloc else None
 
 
+def bundle_root(context: Context | None) -> Path | None:
+    """Return the root of the DAG bundle of a running task; in Airflow 2 the folder of all DAGs."""
+    folder = dag_folder(context)
+    if context is None or folder is None:
+        return None
+    file, below = Path(context["dag"].fileloc), Path(getattr(context["dag"], "relative_fileloc", None) or "")
+    length = len(below.parts)
+    # Airflow 2 gives the whole path of a file that is elsewhere.
+    is_below = length > 0 and not below.is_absolute() and file.parts[-length:] == below.parts
+    return Path(*file.parts[:-length]) if is_below else folder
+
+
 @contextlib.contextmanager
 def _said_once() -> Iterator[None]:
     """Have a typed error come alone: it says what led to it, and Airflow would log each error of the chain."""
@@ -882,8 +956,8 @@ def _failed_containers(status: k8s.V1PodStatus) -> list[str]:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        read_json(text)
+    except ValueError:
         return False
     return True
 

@@ -14,16 +14,16 @@ from k8s_sky_provider.operators.arguments import (
     check_flags,
     check_globs,
     check_whole_number,
-    has_globs,
     is_known,
     rendered_cluster_names,
     rendered_text,
+    written,
 )
 from k8s_sky_provider.operators.base import SkyBaseOperator
 from k8s_sky_provider.operators.launch import WAIT_FOR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
@@ -70,7 +70,7 @@ class SkyStartOperator(SkyBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
-        self._may_have_globs = has_globs(cluster_name)
+        self._written = {"cluster_name": written(cluster_name)}
         check_whole_number("idle_minutes_to_autostop", idle_minutes_to_autostop, 0)
         if wait_for is not None:
             check_choice("wait_for", wait_for, WAIT_FOR)
@@ -88,7 +88,7 @@ class SkyStartOperator(SkyBaseOperator):
         minutes = self.idle_minutes_to_autostop
         _check_idleness(down=self.down, minutes=minutes)
         return {
-            "cluster_name": _meant(self.cluster_name, may_have_globs=self._may_have_globs),
+            "cluster_name": _meant(self.cluster_name, texts=self.as_written("cluster_name", context)),
             "idle_minutes_to_autostop": None
             if minutes is None
             else as_whole_number("idle_minutes_to_autostop", minutes, 0),
@@ -130,7 +130,7 @@ class SkyStopOperator(SkyBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
-        self._may_have_globs = has_globs(cluster_name)
+        self._written = {"cluster_name": written(cluster_name)}
         _check_graceful(graceful=graceful, graceful_timeout=graceful_timeout)
         self.cluster_name = cluster_name
         self.graceful = graceful
@@ -139,7 +139,7 @@ class SkyStopOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``stop``."""
         return {
-            "cluster_name": _meant(self.cluster_name, may_have_globs=self._may_have_globs),
+            "cluster_name": _meant(self.cluster_name, texts=self.as_written("cluster_name", context)),
             **_graceful_arguments(graceful=self.graceful, graceful_timeout=self.graceful_timeout),
         }
 
@@ -187,7 +187,7 @@ class SkyAutostopOperator(SkyBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
-        self._may_have_globs = has_globs(cluster_name)
+        self._written = {"cluster_name": written(cluster_name)}
         check_whole_number("idle_minutes", idle_minutes, 0)
         if wait_for is not None:
             check_choice("wait_for", wait_for, WAIT_FOR)
@@ -211,7 +211,7 @@ class SkyAutostopOperator(SkyBaseOperator):
         _check_cancel(cancel=self.cancel, down=self.down, hook=hook)
         idle_minutes = as_whole_number("idle_minutes", self.idle_minutes, 0)
         return {
-            "cluster_name": _meant(self.cluster_name, may_have_globs=self._may_have_globs),
+            "cluster_name": _meant(self.cluster_name, texts=self.as_written("cluster_name", context)),
             "idle_minutes": -1 if as_flag("cancel", self.cancel) else idle_minutes,
             "wait_for": None if self.wait_for is None else as_choice("wait_for", self.wait_for, WAIT_FOR),
             "down": as_flag("down", self.down),
@@ -257,7 +257,7 @@ class SkyDownOperator(SkyBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_cluster_names("cluster_name", cluster_name)
-        self._may_have_globs = has_globs(cluster_name)
+        self._written = {"cluster_name": written(cluster_name)}
         check_flags(purge=purge)
         _check_graceful(graceful=graceful, graceful_timeout=graceful_timeout)
         self.cluster_name = cluster_name
@@ -272,7 +272,7 @@ class SkyDownOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``down``."""
         return {
-            "cluster_name": _meant(self.clusters_to_take_down(context), may_have_globs=self._may_have_globs),
+            "cluster_name": _meant(self.clusters_to_take_down(context), texts=self.as_written("cluster_name", context)),
             "purge": as_flag("purge", self.purge),
             **_graceful_arguments(graceful=self.graceful, graceful_timeout=self.graceful_timeout),
         }
@@ -383,10 +383,10 @@ class SkyCostReportOperator(SkyBaseOperator):
         }
 
 
-def _meant(cluster_name: object, *, may_have_globs: bool) -> str | list[str]:
+def _meant(cluster_name: object, *, texts: Collection[str]) -> str | list[str]:
     """Return the clusters that something is done with, after Jinja and XCom."""
     names = rendered_cluster_names("cluster_name", cluster_name)
-    check_globs("cluster_name", names, may_have_globs=may_have_globs)
+    check_globs("cluster_name", names, texts=texts)
     return names
 
 

@@ -6,6 +6,7 @@ by its image or arguments: a deployment may change between two tries.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import hashlib
 import json
@@ -18,7 +19,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from kubernetes.client.exceptions import ApiException
 
 from k8s_sky_provider.pod_end import leave_word, terminated_state
-from k8s_sky_provider.protocol import OWNER_KEYS, TRY_ANNOTATION
+from k8s_sky_provider.protocol import OWNER_KEYS, TRY_ANNOTATION, ProtocolError, SkyRequest, read_json
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
@@ -60,8 +61,8 @@ def in_words(owner: Owner) -> dict[str, str]:
 def owner_of(pod: k8s.V1Pod) -> dict[str, Any] | None:
     """Return the task instance that a pod says it is of; None if it says none: others may write annotations, too."""
     try:
-        owner = json.loads((pod.metadata.annotations or {}).get(OWNER_ANNOTATION, ""))
-    except (ValueError, RecursionError):
+        owner = read_json((pod.metadata.annotations or {}).get(OWNER_ANNOTATION, ""))
+    except ValueError:
         return None
     kinds = {key: int if key == "map_index" else str for key in OWNER_KEYS}
     is_sound = isinstance(owner, dict) and {key: type(value) for key, value in owner.items()} == kinds
@@ -71,6 +72,45 @@ def owner_of(pod: k8s.V1Pod) -> dict[str, Any] | None:
 def has_ended(pod: k8s.V1Pod, container: str) -> bool:
     """Tell whether the work of a pod is over, whatever its other containers do."""
     return pod.status.phase in {"Succeeded", "Failed"} or terminated_state(pod, container) is not None
+
+
+def differs_in(pod: k8s.V1Pod, wanted: k8s.V1Pod) -> list[str]:
+    """Return in what a pod that was found is another one than the task would make: whoever may create pods labels them.
+
+    Only what runs, and as whom, is looked at, and Kubernetes adds to a pod.
+    """
+    pairs = {
+        "containers": _programs(pod) == _programs(wanted),
+        "request": _requests(pod) == _requests(wanted),
+        "service_account_name": (pod.spec.service_account_name or "default")
+        == (wanted.spec.service_account_name or "default"),
+        "automount_service_account_token": pod.spec.automount_service_account_token
+        == wanted.spec.automount_service_account_token,
+    }
+    return [name for name, is_same in pairs.items() if not is_same]
+
+
+def _programs(pod: k8s.V1Pod) -> list[tuple[str, str, list[str]]]:
+    containers = [*(pod.spec.init_containers or []), *pod.spec.containers, *(pod.spec.ephemeral_containers or [])]
+    return [(container.name, container.image, container.command or []) for container in containers]
+
+
+def _requests(pod: k8s.V1Pod) -> list[list[str] | SkyRequest]:
+    """Return the arguments of a pod's containers; of a request without what differs between tries.
+
+    Its runner finds out itself that the files of the DAG are others by now.
+    """
+    found: list[list[str] | SkyRequest] = []
+    for container in pod.spec.containers:
+        arguments = list(container.args or [])
+        try:
+            request = SkyRequest.from_argument(*arguments)
+        except (ProtocolError, TypeError):
+            found.append(arguments)
+        else:
+            owner = dataclasses.replace(request.owner, try_number=0)
+            found.append(dataclasses.replace(request, owner=owner, local_files=None))
+    return found
 
 
 def kill(client: CoreV1Api, pod: k8s.V1Pod) -> None:

@@ -16,7 +16,7 @@ from k8s_sky_provider.operators.arguments import (
     listed,
     rendered_text,
 )
-from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for, dag_folder
+from k8s_sky_provider.operators.base import SkyBaseOperator, bundle_root, cluster_name_for, dag_folder
 from k8s_sky_provider.operators.task import check_has_no_secret, check_task, read_documents
 from k8s_sky_provider.operators.task_operator import SkyTaskOperator
 from k8s_sky_provider.protocol import OnCancel
@@ -108,7 +108,7 @@ class SkyJobLaunchOperator(SkyTaskOperator):
             return check_task(task, "sky_task_yaml")
         if isinstance(task, (list, tuple)):
             return _check_documents(task, "sky_task_yaml")
-        documents = read_documents(task, "sky_task_yaml", dag_folder(context))
+        documents = read_documents(task, "sky_task_yaml", dag_folder(context), bundle_root(context))
         return documents if isinstance(documents, str) else _check_documents(documents, str(task))
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:

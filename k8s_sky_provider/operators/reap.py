@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
 """States of a task instance that nobody tries again."""
 
+_RUN_ENDED = ["success", "failed"]
+
 
 class SkyReapOperator(SkyBaseOperator):
     """Take down the clusters whose DAG run is over. Returns the list of their names.
@@ -35,30 +38,44 @@ class SkyReapOperator(SkyBaseOperator):
     only half made: a launch that died left it, without an autostop. One that no operator of this deployment launched
     always stays.
 
+    Where two Airflows share a state, give each another ``deployment``: neither knows the other's runs. Where they must
+    share that, too, ``known_runs_only=True`` leaves clusters of runs that this Airflow does not have. It cannot tell
+    runs apart that have the same id in both, as scheduled runs of the same DAG do.
+
     Before that it ends the pods of this deployment whose task has ended without them: a task that is marked failed or
     success between two tries, or whose DAG run times out then, reaches no pod. Each ends by its ``on_cancel``.
 
     :param clusters: what ``SkyStatusOperator(owners=True)`` returned (templated)
     :param named: take clusters with a ``cluster_name`` of their own down, too (templated)
+    :param known_runs_only: leave clusters whose run this Airflow does not have: another one may have it, or it is
+        deleted here (templated)
     :param dryrun: only show which would be taken down (templated)
     """
 
     action: ClassVar[str] = "reap"
 
-    template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "clusters", "named", "dryrun")
+    template_fields: Sequence[str] = (
+        *SkyBaseOperator.template_fields,
+        "clusters",
+        "named",
+        "known_runs_only",
+        "dryrun",
+    )
 
     def __init__(
         self,
         *,
         clusters: Sequence[Mapping[str, Any]] | XComArg,
         named: bool | str | XComArg = False,
+        known_runs_only: bool | str | XComArg = False,
         dryrun: bool | str | XComArg = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_flags(named=named, dryrun=dryrun)
+        check_flags(named=named, known_runs_only=known_runs_only, dryrun=dryrun)
         self.clusters = clusters
         self.named = named
+        self.known_runs_only = known_runs_only
         self.dryrun = dryrun
 
     def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
@@ -95,6 +112,7 @@ class SkyReapOperator(SkyBaseOperator):
         for row in rows:
             rendered_cluster_name(row["name"])
         named = as_flag("named", self.named)
+        must_be_known = as_flag("known_runs_only", self.known_runs_only)
         self.settings.check_keeps_notes("clusters")
         deployment = self.settings.deployment
         owned = {row["name"]: {key: row[key] for key in OWNER_KEYS} for row in rows if "run_id" in row}
@@ -108,7 +126,8 @@ class SkyReapOperator(SkyBaseOperator):
         }
         # Two answers about one run may differ: each run is asked about once.
         is_over = {
-            run: context is None or _is_over(context["ti"], *run) for run in set(map(_run_of, candidates.values()))
+            run: context is None or _is_over(context["ti"], *run, must_be_known=must_be_known)
+            for run in set(map(_run_of, candidates.values()))
         }
         return {
             "clusters": {name: owner for name, owner in candidates.items() if is_over[_run_of(owner)]},
@@ -127,11 +146,14 @@ def _run_of(owner: Mapping[str, Any]) -> tuple[str, str]:
     return owner["dag_id"], owner["run_id"]
 
 
-def _is_over(ti: Any, dag_id: str, run_id: str) -> bool:
+def _is_over(ti: Any, dag_id: str, run_id: str, *, must_be_known: bool) -> bool:
+    """Tell whether a run is over; one that Airflow does not have is, unless it must be known."""
     alive = ["queued", "running"]
     if hasattr(ti, "get_dr_count"):
-        return bool(ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=alive) == 0)
+        count = functools.partial(ti.get_dr_count, dag_id=dag_id, run_ids=[run_id])
+        return bool(count(states=alive) == 0 and (not must_be_known or count(states=_RUN_ENDED) > 0))
     # Airflow 2 has no such method; there a task may read the database.
     from airflow.models.dagrun import DagRun  # noqa: PLC0415  # not for tasks of Airflow 3
 
-    return not any(run.state in alive for run in DagRun.find(dag_id=dag_id, run_id=run_id))
+    runs = DagRun.find(dag_id=dag_id, run_id=run_id)
+    return not any(run.state in alive for run in runs) and (bool(runs) or not must_be_known)

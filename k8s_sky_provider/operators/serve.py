@@ -18,10 +18,10 @@ from k8s_sky_provider.operators.arguments import (
     check_rendered_glob,
     check_rendered_name,
     check_whole_number,
-    has_globs,
     is_known,
     is_name,
     rendered_names,
+    written,
 )
 from k8s_sky_provider.operators.base import SkyBaseOperator
 from k8s_sky_provider.operators.jobs import check_on_cancel
@@ -30,7 +30,7 @@ from k8s_sky_provider.operators.task_operator import SkyTaskOperator
 from k8s_sky_provider.protocol import OnCancel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
@@ -193,7 +193,7 @@ class SkyServeDownOperator(SkyBaseOperator):
         super().__init__(**kwargs)
         check_flags(all=all, purge=purge)
         _check_names("service_names", service_names, everything=all)
-        self._may_have_globs = has_globs(service_names)
+        self._written = {"service_names": written(service_names)}
         self.service_names = service_names
         self.all = all
         self.purge = purge
@@ -205,7 +205,7 @@ class SkyServeDownOperator(SkyBaseOperator):
             self.service_names,
             everything=self.all,
             purge=self.purge,
-            may_have_globs=self._may_have_globs,
+            texts=self.as_written("service_names", context),
         )
 
 
@@ -380,7 +380,7 @@ class SkyPoolDownOperator(SkyBaseOperator):
         super().__init__(**kwargs)
         check_flags(all=all, purge=purge)
         _check_names("pool_names", pool_names, everything=all)
-        self._may_have_globs = has_globs(pool_names)
+        self._written = {"pool_names": written(pool_names)}
         self.pool_names = pool_names
         self.all = all
         self.purge = purge
@@ -392,7 +392,7 @@ class SkyPoolDownOperator(SkyBaseOperator):
             self.pool_names,
             everything=self.all,
             purge=self.purge,
-            may_have_globs=self._may_have_globs,
+            texts=self.as_written("pool_names", context),
         )
 
 
@@ -431,7 +431,7 @@ def _check_names(field: str, names: object, *, everything: object) -> None:
 
 
 def _down_arguments(
-    field: str, names: object, *, everything: object, purge: object, may_have_globs: bool
+    field: str, names: object, *, everything: object, purge: object, texts: Collection[str]
 ) -> dict[str, Any]:
     rendered = rendered_names(field, names)
     if not as_flag("all", everything) and not rendered:
@@ -439,5 +439,5 @@ def _down_arguments(
     _check_names(field, rendered, everything=everything)
     for name in rendered or ():
         check_rendered_glob(field, name)
-    check_globs(field, rendered or [], may_have_globs=may_have_globs)
+    check_globs(field, rendered or [], texts=texts)
     return {"names": rendered, "purge": as_flag("purge", purge)}

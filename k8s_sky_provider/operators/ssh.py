@@ -39,7 +39,8 @@ class SkySSHOperator(SkyBaseOperator):
     bash, in the home directory, with its output in the task's log line by line. Its exit code is the XCom
     ``ssh_exit``, of a failed task too; one that is not 0 fails the task as a failed job does. The output has no line
     end at its end. Of several machines, output and exit code are lists by rank. An output that is too long for an
-    XCom is cut there; all of it is then on the volume, where the task's log says.
+    XCom is cut there, and of several machines fails the task. All of it is then on the volume, where the task's log
+    says: of each machine the first 8 MiB, with a word at the end where there was more.
 
     A killed task ends the command with all processes that it started. A command that goes on when the task is over
     is one that was started in the background, as ``nohup ... > log 2>&1 &``.

@@ -10,16 +10,16 @@ from k8s_sky_provider.operators.arguments import (
     as_flag,
     check_flags,
     check_globs,
-    has_globs,
     is_known,
     rendered_names,
     rendered_text,
+    written,
 )
 from k8s_sky_provider.operators.base import SkyBaseOperator, dag_folder
 from k8s_sky_provider.operators.task import TO_BE_RENDERED, read_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from airflow.providers.common.compat.sdk import Context, XComArg
@@ -126,7 +126,7 @@ class SkyVolumeDeleteOperator(SkyBaseOperator):
         super().__init__(**kwargs)
         _check_names(names)
         check_flags(missing_ok=missing_ok, purge=purge)
-        self._may_have_globs = has_globs(names)
+        self._written = {"names": written(names)}
         self.names = names
         self.missing_ok = missing_ok
         self.purge = purge
@@ -134,7 +134,7 @@ class SkyVolumeDeleteOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``volume_delete``."""
         return {
-            "names": _rendered_names(self.names, may_have_globs=self._may_have_globs),
+            "names": _rendered_names(self.names, texts=self.as_written("names", context)),
             "missing_ok": as_flag("missing_ok", self.missing_ok),
             "purge": as_flag("purge", self.purge),
         }
@@ -197,7 +197,7 @@ class SkyStorageDeleteOperator(SkyBaseOperator):
         _check_which(names, all_storage)
         if names is not None:
             _check_names(names)
-        self._may_have_globs = has_globs(names)
+        self._written = {"names": written(names)}
         self.names = names
         self.all_storage = all_storage
         self.missing_ok = missing_ok
@@ -207,7 +207,7 @@ class SkyStorageDeleteOperator(SkyBaseOperator):
         _check_which(self.names, self.all_storage)
         everything = as_flag("all_storage", self.all_storage)
         return {
-            "names": [] if everything else _rendered_names(self.names, may_have_globs=self._may_have_globs),
+            "names": [] if everything else _rendered_names(self.names, texts=self.as_written("names", context)),
             "all": everything,
             "missing_ok": as_flag("missing_ok", self.missing_ok),
         }
@@ -261,14 +261,14 @@ def _check_volume(volume: object, source: str) -> dict[str, Any]:
 
 def _check_names(names: object) -> None:
     if isinstance(names, str) and not TO_BE_RENDERED.search(names):
-        _rendered_names(names, may_have_globs=True)
+        _rendered_names(names, texts=written(names))
     elif isinstance(names, (list, tuple)) and not names:
         raise SkyRequestError("names: is empty; give the names of what to delete")
 
 
-def _rendered_names(names: object, *, may_have_globs: bool) -> list[str]:
+def _rendered_names(names: object, *, texts: Collection[str]) -> list[str]:
     rendered = rendered_names("names", names)
     if not rendered or not all(name.strip() for name in rendered):
         raise SkyRequestError(f"names: {names!r} names nothing; give the names of what to delete")
-    check_globs("names", rendered, may_have_globs=may_have_globs)
+    check_globs("names", rendered, texts=texts)
     return rendered

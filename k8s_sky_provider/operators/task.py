@@ -11,16 +11,13 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from airflow.providers.common.compat.sdk import XComArg
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.protocol import REQUEST_LIMIT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from k8s_sky_provider.protocol import REQUEST_LIMIT, YAML_LIMIT
 
 TO_BE_RENDERED = re.compile(r"{[{%]")
 """A template that Jinja has yet to render."""
@@ -84,19 +81,20 @@ RESOURCES_KEYS: dict[str, tuple[type, ...]] = {
 """The keys of ``resources`` in a SkyPilot 0.14 task."""
 
 
-def read_task(task: object, dag_folder: Path | None) -> str | dict[str, Any]:
+def read_task(task: object, dag_folder: Path | None, bundle_root: Path | None = None) -> str | dict[str, Any]:
     """Return a task as the request carries it: its content, or the path where the pod finds it.
 
     :param task: the content; or a path beside the DAG file (``tasks/train.yaml``, or an absolute path
-        below the DAG file's folder), which is read here; or a path on the volume (``~/sky_workdir/train.yaml``)
+        in the DAG bundle), which is read here; or a path on the volume (``~/sky_workdir/train.yaml``)
     :param dag_folder: the folder of the DAG file
+    :param bundle_root: the root of the DAG bundle; by default that folder
     :return: the checked content, or the path on the volume
     :raises SkyRequestError: if it is neither a path nor a mapping, if a file beside the DAG is missing or
         is no YAML mapping, or if a key is wrong
     """
     if isinstance(task, Mapping):
         return check_task(task, "sky_task_yaml")
-    documents = read_documents(task, "sky_task_yaml", dag_folder)
+    documents = read_documents(task, "sky_task_yaml", dag_folder, bundle_root)
     if isinstance(documents, str):
         return documents
     if len(documents) > 1:
@@ -107,21 +105,33 @@ def read_task(task: object, dag_folder: Path | None) -> str | dict[str, Any]:
     return check_task(documents[0] if documents else None, str(task))
 
 
-def read_documents(source: object, field: str, dag_folder: Path | None) -> str | list[Any]:
+def read_documents(
+    source: object, field: str, dag_folder: Path | None, bundle_root: Path | None = None
+) -> str | list[Any]:
     """Return the YAML documents of a file beside the DAG file, or the path where the pod finds the file.
 
     :param field: the operator's argument
-    :raises SkyRequestError: if it is no path, or the file is missing, no YAML, or names files beside it
+    :param bundle_root: the root of the DAG bundle, below which absolute paths are read too; by default that folder
+    :raises SkyRequestError: if it is no path, or the file is missing or no YAML
     """
     if not isinstance(source, str):
         raise SkyRequestError(f"{field}: must be a path or a mapping, not {_type_name(source)}")
-    if source.startswith("~") or (PurePosixPath(source).is_absolute() and not _is_below(source, dag_folder)):
+    if source.startswith("~") or (
+        PurePosixPath(source).is_absolute() and not _is_below(source, bundle_root or dag_folder)
+    ):
         return source
     if dag_folder is None:
         raise SkyRequestError(f"{field}: {source!r} is relative, and the folder of the DAG file is not known")
     path = dag_folder / source
     try:
-        documents = list(yaml.safe_load_all(path.read_text()))
+        with path.open() as file:
+            text = file.read(YAML_LIMIT + 1)
+        if len(text) > YAML_LIMIT:
+            raise SkyRequestError(
+                f"{field}: {str(path)!r} is {path.stat().st_size} bytes long, and a YAML file may have {YAML_LIMIT} "
+                "characters: ship what is long as a file of its own (file_mounts, workdir)"
+            )
+        documents = list(yaml.safe_load_all(text))
         size = _size(documents, {})
     except FileNotFoundError as error:
         raise SkyRequestError(
@@ -136,8 +146,6 @@ def read_documents(source: object, field: str, dag_folder: Path | None) -> str |
             f"{field}: {str(path)!r} has more than {REQUEST_LIMIT} characters when its aliases are written out, which "
             "no pod's argument can have: put it on the volume and give its path there"
         )
-    for document in documents:
-        _check_local_paths(document, source)
     return documents
 
 
@@ -151,34 +159,6 @@ def _size(value: object, sizes: dict[int, int]) -> int:
         items = value if isinstance(value, list) else [*value.keys(), *value.values()]
         sizes[id(value)] = 1 + sum(_size(item, sizes) for item in items)
     return sizes[id(value)]
-
-
-def _check_local_paths(document: object, source: str) -> None:
-    """Refuse a path beside a YAML that lies beside the DAG file: the pod would look for it on the volume."""
-    if not isinstance(document, Mapping):
-        return
-    for key, path in _local_paths(document):
-        if isinstance(path, str) and not path.startswith(("/", "~", "$")) and "://" not in path:
-            raise SkyRequestError(
-                f"{source}: {key} {path!r} lies beside the DAG file, which the pod does not have. Put it on the "
-                f"volume ({key}: ~/sky_workdir/...), or in a repository (workdir: {{url: ..., ref: ...}})"
-            )
-
-
-def _local_paths(task: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Yield all that may be a path of the machine that SkyPilot runs on, with its place in the task."""
-    yield "workdir", task.get("workdir")
-    mounts, service = task.get("file_mounts"), task.get("service")
-    for target, mount in mounts.items() if isinstance(mounts, Mapping) else ():
-        if isinstance(mount, Mapping):
-            sources = mount.get("source")
-            for path in sources if isinstance(sources, list) else [sources]:
-                yield f"file_mounts.{target}.source", path
-        else:
-            yield f"file_mounts.{target}", mount
-    tls = service.get("tls") if isinstance(service, Mapping) else None
-    for key, path in tls.items() if isinstance(tls, Mapping) else ():
-        yield f"service.tls.{key}", path
 
 
 def check_task(task: object, source: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,11 +21,14 @@ from k8s_sky_provider.operators.arguments import (
     rendered_names,
     rendered_text,
 )
-from k8s_sky_provider.operators.base import SkyBaseOperator, dag_folder
+from k8s_sky_provider.operators.base import SkyBaseOperator, bundle_root, dag_folder
+from k8s_sky_provider.operators.local_files import LocalFiles
 from k8s_sky_provider.operators.task import check_git_url, check_no_password, check_task, read_task
 from k8s_sky_provider.protocol import OnEviction, TaskOverrides
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from airflow.providers.common.compat.sdk import Context, XComArg
 
 _NOT_BOTH = (
@@ -44,17 +48,19 @@ _warned_of: set[tuple[str, str]] = set()
 class SkyTaskOperator(SkyBaseOperator):
     """The base of the operators that take a SkyPilot task; not used directly.
 
-    An argument beats the task's YAML, as an option of SkyPilot's command line does. Relative paths in a task
-    are relative to the task's file on the volume, or to ``~/sky_workdir`` for a task that is given as a dict.
+    An argument beats the task's YAML, as an option of SkyPilot's command line does. A relative path (``workdir``, a
+    source of ``file_mounts``) is beside the task's file, or beside the DAG file if the task is a dict or an argument
+    has it; what lies in the DAG bundle travels with the task.
 
     :param sky_task_yaml: the task: a path beside the DAG file, a path on the volume
         (``~/sky_workdir/train.yaml``) or a dict (templated)
     :param job_name: the job's name (templated)
-    :param workdir: directory on the volume that becomes the job's working directory (templated)
+    :param workdir: directory beside the DAG file or on the volume (``~/sky_workdir/...``) that becomes the job's
+        working directory (templated)
     :param git_url: a repository that becomes the job's working directory instead (templated)
     :param git_ref: branch, tag or commit of it (templated)
-    :param file_mounts: path on the cluster -> path on the volume or URL of a bucket, besides those of the
-        task (templated)
+    :param file_mounts: path on the cluster -> path beside the DAG file or on the volume, or URL of a bucket, besides
+        those of the task (templated)
     :param envs: environment of the job, over that of the task; not for secrets (templated)
     :param env_file: dotenv file on the volume with more of it (templated)
     :param job_secrets: names of the job's secrets, whose values come from ``credentials`` with ``env`` (templated)
@@ -202,6 +208,7 @@ class SkyTaskOperator(SkyBaseOperator):
         self.num_nodes = num_nodes
         self.config = config
         self.workspace = workspace
+        self._files = LocalFiles(folder=None, root=None)
         self._check_alternatives()
         self._warn_of_no_retries()
 
@@ -225,14 +232,23 @@ class SkyTaskOperator(SkyBaseOperator):
         """
         self._check_alternatives()
         check_no_password("envs", self.envs)
+        task, envs = self.read_task(context), rendered_envs(self.envs)
+        self._files = LocalFiles(folder=dag_folder(context), root=bundle_root(context))
+        workdir = self._files.path_in_pod("workdir", self._workdir(), envs=envs, is_folder=True)
+        file_mounts = {
+            target: self._files.path_in_pod(f"file_mounts.{target}", source, envs=envs)
+            for target, source in _mapping("file_mounts", self.file_mounts).items()
+        }
+        if not isinstance(task, str):
+            task = self._task_in_pod(context, task, envs, has_workdir=workdir is not None, mounted=file_mounts)
         overrides = TaskOverrides(
             resources={**self._resources(), **self.more_resources()},
             default_resources={**self._deployment_resources(), **self.default_resources()},
             num_nodes=None if self.num_nodes is None else as_whole_number("num_nodes", self.num_nodes),
             job_name=self.job_name,
-            workdir=self._workdir(),
-            file_mounts=_mapping("file_mounts", self.file_mounts),
-            envs=rendered_envs(self.envs),
+            workdir=workdir,
+            file_mounts=file_mounts,
+            envs=envs,
             env_file=self.env_file,
             secrets=rendered_names("job_secrets", self.job_secrets) or [],
             secret_file=self.secret_file,
@@ -241,11 +257,38 @@ class SkyTaskOperator(SkyBaseOperator):
                 **({"active_workspace": self.workspace} if self.workspace is not None else {}),
             },
         )
-        return {"task": self.read_task(context), "overrides": dataclasses.asdict(overrides)}
+        return {"task": task, "overrides": dataclasses.asdict(overrides)}
+
+    def pack_local_files(self) -> bytes | None:
+        """Return the archive of what the task has beside its DAG."""
+        return self._files.pack(self.settings.local_files_limit_mb * 1_000_000)
+
+    def _task_in_pod(
+        self,
+        context: Context | None,
+        task: dict[str, Any] | list[dict[str, Any]],
+        envs: Mapping[str, str],
+        *,
+        has_workdir: bool,
+        mounted: Collection[str],
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """Return the task, or the tasks of a pipeline, with the paths that they have in the pod."""
+        source, folder = self.sky_task_yaml, dag_folder(context)
+        where = str(source) if isinstance(source, str) else "sky_task_yaml"
+        beside = (folder / source).parent if folder is not None and isinstance(source, str) else folder
+
+        def in_pod(one: dict[str, Any], which: str) -> dict[str, Any]:
+            return self._files.task_in_pod(
+                one, f"{where}{which}", beside=beside, envs=envs, has_workdir=has_workdir, mounted=mounted
+            )
+
+        if isinstance(task, dict):
+            return in_pod(task, "")
+        return [in_pod(one, f", document {number}" if len(task) > 1 else "") for number, one in enumerate(task, 1)]
 
     def read_task(self, context: Context | None) -> str | dict[str, Any] | list[dict[str, Any]]:
         """Return the task as the request carries it: its content, or its path on the volume."""
-        return read_task(self.sky_task_yaml, dag_folder(context))
+        return read_task(self.sky_task_yaml, dag_folder(context), bundle_root(context))
 
     def more_resources(self) -> dict[str, Any]:
         """Return keys of ``resources`` that the class's own arguments say over the task."""
@@ -287,7 +330,7 @@ class SkyTaskOperator(SkyBaseOperator):
             "ports": self.open_ports,
         }
         if self.priority is not None:
-            number = str(self.priority).lstrip("-").isdigit()
+            number = re.fullmatch(r"-?[0-9]{1,9}", str(self.priority))
             resources["priority" if number else "priority_class"] = int(self.priority) if number else self.priority
         return {name: value for name, value in resources.items() if value is not None}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import functools
 import hashlib
 import json
 import os
@@ -17,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import k8s_sky_provider
-from k8s_sky_provider.protocol import ExitCode, JsonValue, Owner, ProtocolError, SkyRequest, SkyResult
-from k8s_sky_provider.runner import actions, credentials, own_pod, skypilot_version, state
+from k8s_sky_provider.protocol import ExitCode, Owner, ProtocolError, SkyRequest, SkyResult
+from k8s_sky_provider.runner import actions, credentials, local_files, own_pod, skypilot_version, state
 from k8s_sky_provider.runner.actions import once
+from k8s_sky_provider.runner.actions.run import masked_value
 from k8s_sky_provider.runner.console import Console
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
 from k8s_sky_provider.runner.store import FileStore, alone_at_first
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from k8s_sky_provider.runner.store import Store
 
 _told_to_stop = threading.Event()
-
-_NAME = re.compile(r"[-\w.:/@+~]*")
-"""What names, paths and URLs are made of."""
 
 _STOPPED = (ExitCode.CANCELLED, ExitCode.EVICTED)
 
@@ -112,6 +109,8 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
             expected_mounts=request.expected_mounts,
             allow_network_file_system=request.allow_network_file_system,
         )
+        if request.local_files is not None:
+            local_files.unpack(request.local_files)
         credentials.prepare(home)
         store = _store(home)
         run = actions.Run(
@@ -120,6 +119,7 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
             home=home,
             store=store,
             mask=lambda secrets: console.add_secrets(state.to_mask(secrets)),
+            masked=console.mask,
         )
         console.doing = run.describe
         outcome = action(run)
@@ -143,7 +143,11 @@ def _run(request: SkyRequest, home: Path, make_engine: Callable[[], Engine], con
     return SkyResult(
         action=request.action,
         exit_code=exit_code,
-        return_value=_value(run, outcome, console),
+        return_value=masked_value(
+            run.value if run and outcome.return_value is None else outcome.return_value,
+            console.mask,
+            is_of_a_job=outcome.is_of_a_job,
+        ),
         reason=reason,
         error=error_name,
         cluster_name=run.cluster_name if run else None,
@@ -197,30 +201,6 @@ def _mask(result: SkyResult, console: Console) -> SkyResult:
         reason=reason,
         log_tail=[line for line in console.tail if line != reason] if result.exit_code != ExitCode.OK else [],
     )
-
-
-def _value(run: actions.Run | None, outcome: actions.Outcome, console: Console) -> JsonValue:
-    """Return what the next task wants, without secrets; names stay as they are, or the next task has another one."""
-    value = run.value if run and outcome.return_value is None else outcome.return_value
-    mask = console.mask if outcome.is_of_a_job else functools.partial(_mask_all_but_names, console=console)
-    try:
-        return _with_texts(value, mask)
-    except RecursionError:
-        return None
-
-
-def _mask_all_but_names(text: str, *, console: Console) -> str:
-    return text if _NAME.fullmatch(text) else console.mask(text)
-
-
-def _with_texts(value: JsonValue, change: Callable[[str], str]) -> JsonValue:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, list):
-        return [_with_texts(item, change) for item in value]
-    if isinstance(value, dict):
-        return {change(str(key)): _with_texts(item, change) for key, item in value.items()}
-    return value
 
 
 def _on_sigterm(signal_number: int, frame: FrameType | None) -> None:

@@ -64,7 +64,7 @@ def clean_line(line: str) -> str | None:
 def _forms_of(secret: str) -> Iterable[str]:
     yield secret
     yield json.dumps(secret)[1:-1]
-    yield urllib.parse.quote(secret, safe="")
+    yield urllib.parse.quote(secret, safe="", errors="replace")
     # As a Kubernetes Secret has it; within a longer text that is encoded it is another one.
     yield base64.b64encode(secret.encode(errors="replace")).decode().rstrip("=")
 

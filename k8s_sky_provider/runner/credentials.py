@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+
+from k8s_sky_provider.protocol import read_json
 
 _COPIED = {".azure": "AZURE_CONFIG_DIR", ".config/gcloud": "CLOUDSDK_CONFIG"}
 """Directory below the home -> the variable that moves it. az and gcloud write there, and a mount is read-only."""
@@ -44,7 +45,7 @@ def _log_in_to_gcloud(directory: Path) -> None:
     if gcloud is None or not key.is_file() or (directory / "credentials.db").exists():
         return
     try:
-        if json.loads(key.read_text()).get("type") != "service_account":
+        if read_json(key.read_text()).get("type") != "service_account":
             return
         subprocess.run(  # noqa: S603  # a program of the image, no shell
             [gcloud, "auth", "activate-service-account", "--quiet", f"--key-file={key}"],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlalchemy import exc
 
-from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.protocol import ExitCode, read_json
 from k8s_sky_provider.runner import skypilot_version
 from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.store import lock_number
@@ -32,11 +32,14 @@ _DRIVER = "postgresql+psycopg2"
 _SCHEMES = ("postgres", "postgresql", _DRIVER)
 _WAY_OUT = "correct the URI in the Secret that database_secret names, as postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 
+# What follows a name is looked for once, after the first place that a name may begin at.
 _REFUSED = re.compile(
     r"password authentication failed|no password supplied|no pg_hba\.conf entry|authentication failed|"
-    r'role ".*" (does not exist|is not permitted)|permission denied'
+    r'\A(?>.*?role ").*" (does not exist|is not permitted)|permission denied'
 )
-_WRONG = re.compile(r'database ".*" does not exist|invalid (connection|URI)|does not support SSL|certificate verify')
+_WRONG = re.compile(
+    r'\A(?>.*?database ").*" does not exist|invalid (connection|URI)|does not support SSL|certificate verify'
+)
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS k8s_sky_notes (
@@ -91,6 +94,7 @@ class DatabaseStore:
 
     def __init__(self, url: sqlalchemy.URL) -> None:
         self._engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
+        self._held: dict[str, bool] = {}
         self._locks: sqlalchemy.Connection | None = None
         with _explained(), self._engine.connect() as connection:
             if connection.scalar(sqlalchemy.text("SELECT to_regclass('k8s_sky_notes')")) is None:
@@ -109,11 +113,15 @@ class DatabaseStore:
         )
 
     def read_note(self, kind: str, name: str) -> dict[str, JsonValue] | None:
-        """Return a note; None if there is none."""
+        """Return a note; None if there is none, or none that can be read."""
         rows = self._execute(
             "SELECT content FROM k8s_sky_notes WHERE kind = :kind AND name = :name", kind=kind, name=name
         )
-        return dict(json.loads(rows[0][0])) if rows else None
+        try:
+            content = read_json(rows[0][0]) if rows else None
+        except ValueError:
+            return None
+        return content if isinstance(content, dict) else None
 
     def forget_notes(self, kind: str, *, days: int, unless: Callable[[str], bool]) -> None:
         """Delete the notes of a kind that are older than that, unless their name is still of use."""
@@ -135,25 +143,37 @@ class DatabaseStore:
 
     def try_lock(self, name: str, *, shared: bool) -> bool:
         """Take a lock if nobody has it, or only others that share it; the server frees it when this process ends."""
-        function = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
         with _explained():
             if self._locks is None:
                 self._locks = self._engine.connect()
                 self._locks.execute(sqlalchemy.text(_KEEPALIVE))
-            taken = self._locks.scalar(sqlalchemy.text(f"SELECT {function}(:n)"), {"n": lock_number(name)})
+            taken = self._locks.scalar(
+                sqlalchemy.text(f"SELECT pg_try_advisory_lock{'_shared' * shared}(:n)"), {"n": lock_number(name)}
+            )
+        if taken:
+            self._held[name] = shared
         return bool(taken)
 
     def unlock(self, name: str) -> None:
-        """Free a lock that this process has, by ending the connection that has it: it has no other."""
-        if self._locks is None:
+        """Free a lock that this process has; the connection ends with the last of them."""
+        if self._locks is None or name not in self._held:
             return
-        connection, self._locks = self._locks, None
+        shared, connection = self._held.pop(name), self._locks
         try:
-            connection.scalar(sqlalchemy.text("SELECT pg_advisory_unlock_all()"))
-            connection.close()
+            is_freed = connection.scalar(
+                sqlalchemy.text(f"SELECT pg_advisory_unlock{'_shared' * shared}(:n)"), {"n": lock_number(name)}
+            )
+            if not self._held:
+                self._locks = None
+                connection.close()
         except exc.DBAPIError:
-            print(f"The database was away: this task may not have been alone at work on {name}")
+            # All that it had is free.
+            self._locks = None
+            self._held.clear()
+            is_freed = False
             connection.invalidate()
+        if not is_freed:
+            print(f"The database was away: this task may not have been alone at work on {name}")
 
     def state_revision(self) -> int | None:
         """Return the revision of SkyPilot's state; None if there is no state yet."""

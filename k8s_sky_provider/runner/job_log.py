@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_FRAMES = 10
 
-_HEAD = re.compile(rb"\x1ek8s-sky-log (\d+) (\d+) (\w+) (\w+)\n")
+_HEAD = re.compile(rb"\x1ek8s-sky-log (\d{1,18}) (\d{1,18}) (\w+) (\w+)\n")
 _LONGEST_HEAD = 200
 _LONGEST_BEGUN = 64 * 1024
 

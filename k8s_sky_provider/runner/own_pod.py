@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import http.client
-import json
 import os
 import ssl
 import time
@@ -23,6 +22,7 @@ from k8s_sky_provider.protocol import (
     TRIES_LEFT_ANNOTATION,
     TRY_ANNOTATION,
     OnEviction,
+    read_json,
     read_kill_word,
 )
 
@@ -101,6 +101,6 @@ def _read(directory: Path) -> dict[str, Any]:
         body = response.read()
         if response.status != http.HTTPStatus.OK:
             raise OSError(f"the Kubernetes API answers {response.status} {response.reason}")
-        return dict(json.loads(body)["metadata"])
+        return dict(read_json(body)["metadata"])
     finally:
         connection.close()

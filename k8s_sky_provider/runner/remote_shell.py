@@ -11,6 +11,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from k8s_sky_provider.protocol import LONGEST_PATH
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,7 +24,7 @@ FOUND = "K8S_SKY_FOUND:"
 
 SECONDS_TO_END = 5
 
-_BRACKETS = r"\[[!^]?\]?(?:\[[:.=][^]]*\]|[^]])*\]"
+_BRACKETS = r"\[[!^]?\]?(?:\[[:.=][^]]*+\]|[^]])*\]"
 
 _DESCENDANTS = r"""
 descendants() {
@@ -124,6 +126,8 @@ def found(output: str) -> list[str]:
 
 def is_answer(path: str, asked: str) -> bool:
     """Tell whether a path is one that :func:`find` was asked for."""
+    if max(len(path), len(asked)) > LONGEST_PATH:
+        return False
     names, patterns = (re.sub("/+", "/", text).split("/") for text in (path, asked))
     return len(names) == len(patterns) and all(map(_matches, names, patterns))
 
@@ -132,10 +136,18 @@ def _matches(name: str, pattern: str) -> bool:
     if name == pattern:
         return True
     # What a bracket expression means, and what is one character, is for the machine's bash and locale to say.
-    text = re.sub(rf"\\(.)|{_BRACKETS}", lambda found: glob.escape(found[1]) if found[1] else "?", pattern)
+    # Behind the last bracket that closes none is an expression: nothing there is to look for its end.
+    brackets, closes, rest = pattern.rpartition("]")
+    escaped = re.sub(rf"\\(.)|{_BRACKETS}", _without_meaning, brackets + closes)
+    text = escaped + re.sub(r"\\(.)|(\[)", _without_meaning, rest)
     return name not in {"", ".", ".."} and (
         fnmatch.fnmatchcase(name, text) or fnmatch.fnmatchcase(os.fsencode(name), os.fsencode(text))
     )
+
+
+def _without_meaning(found: re.Match[str]) -> str:
+    literal = next(filter(None, found.groups()), "")
+    return glob.escape(literal) if literal else "?"
 
 
 def is_quotable(path: str) -> bool:

@@ -190,7 +190,7 @@ def _passwords(line: str) -> set[str]:
         # A token, as for a repository. In other URIs it is the name of a user.
         password, has_password = name, userinfo
     plain = urllib.parse.unquote(password)
-    return {password, plain, urllib.parse.quote(plain, safe=" +")} if has_password else set()
+    return {password, plain, urllib.parse.quote(plain, safe=" +", errors="replace")} if has_password else set()
 
 
 def record_owner(store: Store, cluster_name: str, owner: Owner) -> None:

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.protocol import LONGEST_NAME, ExitCode, read_json
 from k8s_sky_provider.runner import skypilot_version
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -121,7 +121,7 @@ class FileStore:
     def read_note(self, kind: str, name: str) -> dict[str, JsonValue] | None:
         """Return a note; None if there is none, or none that can be read."""
         try:
-            content = json.loads(self._path(kind, name).read_text())
+            content = read_json(self._path(kind, name).read_text())
         except (FileNotFoundError, ValueError):
             return None
         return content if isinstance(content, dict) else None
@@ -140,6 +140,11 @@ class FileStore:
     def _path(self, kind: str, name: str) -> Path:
         if "/" in name or "\0" in name:
             raise ActionFailedError(ExitCode.REQUEST_WRONG, f"{name!r} cannot be a name: it has a slash or a NUL")
+        if len(name.encode(errors="replace")) > LONGEST_NAME:
+            raise ActionFailedError(
+                ExitCode.REQUEST_WRONG,
+                f"{name[:LONGEST_NAME]!r}... cannot be a name: it has more than {LONGEST_NAME} bytes",
+            )
         return self._directory / kind / f"{name}.json"
 
     def try_lock(self, name: str, *, shared: bool) -> bool:

@@ -350,6 +350,22 @@ def test_dag_files_arrive_unchanged() -> None:
     assert data["task.yaml"] == "run: |\n  echo hi\n"
 
 
+def test_dag_files_in_folders() -> None:
+    files = {"my_dag.py": "1", "code/train.py": "{{ x }}\n", "code/lib/.skyignore": "*.log\n"}
+    objects = render(airflow_values(dags={"files": files}))
+    data = objects["ConfigMap", "sky-airflow-dags"]["data"]
+    for pod in (worker_pod(objects)["spec"], objects["Deployment", "sky-airflow"]["spec"]["template"]["spec"]):
+        (source,) = volume(pod, "dags")["projected"]["sources"]
+        items = {item["path"]: data[item["key"]] for item in source["configMap"]["items"]}
+        assert items == {**files, ".airflowignore": "..*\n"}
+
+
+def test_two_dag_files_with_one_key() -> None:
+    with pytest.raises(RenderError) as error:
+        render(airflow_values(dags={"files": {"a/b.py": "1", "a__b.py": "2"}}))
+    assert "airflow.dags.files" in str(error.value)
+
+
 def test_airflow_does_not_follow_the_links_of_the_configmap(tmp_path: Path) -> None:
     """The folder as Kubernetes lays it out, walked by Airflow's own function."""
     files = render(airflow_values(dags={"files": {"my_dag.py": "", ".airflowignore": "skipped.py"}}))[
@@ -361,8 +377,11 @@ def test_airflow_does_not_follow_the_links_of_the_configmap(tmp_path: Path) -> N
     for name, content in {**files, "skipped.py": ""}.items():
         (real / name).write_text(content)
         (tmp_path / name).symlink_to(Path("..data") / name)
+    (real / "code").mkdir()
+    (real / "code" / "train.py").touch()
+    (tmp_path / "code").symlink_to(Path("..data") / "code")
     found = list(find_path_from_directory(str(tmp_path), ".airflowignore", "glob"))
-    assert found == [str(tmp_path / "my_dag.py")]
+    assert found == [str(tmp_path / "my_dag.py"), str(tmp_path / "code" / "train.py")]
 
 
 def test_dags_come_from_one_place() -> None:

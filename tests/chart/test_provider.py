@@ -41,6 +41,7 @@ EVERYTHING: dict[str, Any] = merge(
         "defaultResources": {"infra": "aws", "cpus": "4+"},
         "dashboardUrl": "https://sky.example.com/dashboard",
         "defaultImageId": "docker:registry.example.com/sky/cluster:1",
+        "localFiles": {"limitMb": 5},
     },
 )
 
@@ -75,6 +76,7 @@ def test_all_defaults() -> None:
         "database_secret": "sky-database/uri",
         "default_resources": '{"cpus":"4+","infra":"aws"}',
         "dashboard_url": "https://sky.example.com/dashboard",
+        "local_files_limit_mb": "5",
     }
 
 
@@ -129,6 +131,7 @@ def test_what_is_not_set_is_left_to_the_provider() -> None:
         "volume_claim",
         "service_account_name",
         "config_map",
+        "local_files_limit_mb",
     }
 
 

@@ -49,12 +49,14 @@ LAUNCHER = expand(
 
 
 def test_airflow_launches_pods_and_no_more() -> None:
-    values = merge(AIRFLOW, {"connectionCredentials": {"enabled": False}})
+    values = merge(AIRFLOW, {"connectionCredentials": {"enabled": False}, "localFiles": {"enabled": False}})
     assert grants(render(values)["Role", "sky-launcher"]) == LAUNCHER
 
 
-def test_airflow_creates_secrets_for_connections_and_reads_none() -> None:
-    assert grants(render(AIRFLOW)["Role", "sky-launcher"]) == LAUNCHER | {"secrets:create"}
+@pytest.mark.parametrize("without", [None, "connectionCredentials", "localFiles"])
+def test_airflow_creates_secrets_for_connections_and_files_and_reads_none(without: str | None) -> None:
+    values = merge(AIRFLOW, {without: {"enabled": False}} if without else {})
+    assert grants(render(values)["Role", "sky-launcher"]) == LAUNCHER | {"secrets:create"}
 
 
 @pytest.mark.parametrize(("values", "namespace"), [({}, NAMESPACE), (CLUSTERS_APART, CLUSTERS_NAMESPACE)])

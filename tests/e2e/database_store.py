@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import time
 
 import sqlalchemy
 from sky import global_user_state
@@ -26,10 +27,28 @@ assert not third.try_lock("demo", shared=False)
 ours.unlock("demo")
 other.unlock("demo")
 
+# One that waits to have it alone is in the gate; that is freed without the lock behind it.
+assert ours.try_lock("gate of demo", shared=False)
+assert not other.try_lock("gate of demo", shared=True)
+assert ours.try_lock("demo", shared=False)
+ours.unlock("gate of demo")
+assert other.try_lock("gate of demo", shared=True)
+assert not other.try_lock("demo", shared=True)
+other.unlock("gate of demo")
+ours.unlock("demo")
+assert other.try_lock("demo", shared=True)
+other.unlock("demo")
+
 # The connection is lost, as when the server starts again: the lock is free and its holder hears of it at the end.
 assert ours.try_lock("demo", shared=False)
 server.execute(sqlalchemy.text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
-assert other.try_lock("demo", shared=False)
+for _ in range(100):
+    # A connection takes its time to end.
+    if other.try_lock("demo", shared=False):
+        break
+    time.sleep(0.1)
+else:
+    raise AssertionError("the lock of a connection that is lost is not free")
 ours.unlock("demo")
 
 for name in ("old", "old but of use", "young"):

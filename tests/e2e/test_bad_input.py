@@ -27,7 +27,7 @@ def run_id(airflow: LocalAirflow) -> str:
         ("wrong_type", "SkyRequestError", ["num_nodes", "'two'"]),
         ("missing_file", "SkyRequestError", ["no_such_task.yaml", "does not exist beside the DAG file"]),
         ("bad_name", "SkyRequestError", ["cluster_name", "1-starts-with-a-digit"]),
-        ("relative_workdir", "SkyRequestError", ["e2e_workdir.yaml: workdir '.' lies beside the DAG file"]),
+        ("missing_workdir", "SkyRequestError", ["e2e_workdir.yaml: workdir: ", "does not exist where the task starts"]),
         ("no_flag", "SkyRequestError", ["purge: 'perhaps' is no flag"]),
         ("missing_volume", "SkyDeploymentError", ["PersistentVolumeClaim 'no-such-claim' does not exist"]),
         ("missing_service_account", "SkyDeploymentError", ["no-such-account"]),

@@ -190,6 +190,24 @@ app.kubernetes.io/component: airflow
   mountPath: /tmp
 {{- end -}}
 
+{{/*
+The files of airflow.dags.files with our .airflowignore: path -> content. Kubernetes shows the files through links to
+"..data"; Airflow stops with "recursive loop" when it follows them.
+*/}}
+{{- define "sky.airflow.dagFiles" -}}
+{{- $files := deepCopy .Values.airflow.dags.files -}}
+{{- $_ := set $files ".airflowignore" (printf "..*\n%s" (get $files ".airflowignore")) -}}
+{{- $keys := list -}}
+{{- range $path, $content := $files -}}
+{{- $key := replace "/" "__" $path -}}
+{{- if has $key $keys -}}
+{{- fail (printf "airflow.dags.files: %s and another file would be the same key %s of a ConfigMap; rename one" $path $key) -}}
+{{- end -}}
+{{- $keys = append $keys $key -}}
+{{- end -}}
+{{- toJson $files -}}
+{{- end -}}
+
 {{- define "sky.airflow.commonVolumes" -}}
 {{- $dags := .Values.airflow.dags -}}
 {{- if and $dags.existingClaim (or $dags.configMap $dags.files) -}}
@@ -210,6 +228,14 @@ app.kubernetes.io/component: airflow
       # The last one wins where file names meet: Airflow needs our .airflowignore.
       - configMap:
           name: {{ include "sky.airflow.name" . }}-dags
+          {{- $files := include "sky.airflow.dagFiles" . | fromJson }}
+          {{- if contains "/" (keys $files | join " ") }}
+          # A key of a ConfigMap has no slash.
+          items:
+            {{- range $path, $content := $files }}
+            - {key: {{ replace "/" "__" $path | quote }}, path: {{ $path | quote }}}
+            {{- end }}
+          {{- end }}
 {{- end }}
 - name: logs
 {{- if .Values.airflow.logs.persistence.enabled }}

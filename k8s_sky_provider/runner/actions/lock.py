@@ -2,6 +2,8 @@
 
 Whoever launches, starts, stops or takes down a cluster has it alone until that is done. Whoever submits a job to it
 shares it with others that do. Nobody has a cluster while a job runs, and nobody ever has two: there is no deadlock.
+Who waits to have it alone keeps the gate shut meanwhile, through which all others come: those that share it would take
+turns for ever.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from k8s_sky_provider.runner.actions.run import Run
+    from k8s_sky_provider.runner.store import Store
 
 SECONDS_BETWEEN_TRIES = 1.0
 
@@ -80,17 +83,48 @@ def using_controller(run: Run, kind: str) -> Iterator[None]:
 def _lock(run: Run, cluster_name: str, *, shared: bool) -> None:
     limit = SECONDS_TO_WAIT_AT_THE_END if run.told_to_stop else SECONDS_TO_WAIT
     waited, last_word = 0.0, -SECONDS_BETWEEN_WORDS
-    while not run.store.try_lock(_name(cluster_name), shared=shared):
-        note = run.store.read_note("holders", cluster_name) or {}
-        holder = f"{note.get('who', 'another task')} is at work on cluster {cluster_name}"
-        if waited >= limit:
-            raise ActionFailedError(ExitCode.TRY_AGAIN, f"{holder}, for more than the {limit:g} s that this task waits")
-        if waited - last_word >= SECONDS_BETWEEN_WORDS:
-            print(f"Waiting: {holder}")
-            last_word = waited
-        time.sleep(SECONDS_BETWEEN_TRIES)
-        waited += SECONDS_BETWEEN_TRIES
+    gate = _Gate(run.store, cluster_name, shared=shared)
+    try:
+        while not gate.try_lock():
+            note = run.store.read_note("holders", cluster_name) or {}
+            holder = f"{note.get('who', 'another task')} is at work on cluster {cluster_name}"
+            if waited >= limit:
+                raise ActionFailedError(
+                    ExitCode.TRY_AGAIN, f"{holder}, for more than the {limit:g} s that this task waits"
+                )
+            if waited - last_word >= SECONDS_BETWEEN_WORDS:
+                print(f"Waiting: {holder}")
+                last_word = waited
+            time.sleep(SECONDS_BETWEEN_TRIES)
+            waited += SECONDS_BETWEEN_TRIES
+    finally:
+        gate.leave()
     run.store.note("holders", cluster_name, {"who": _who(run), "since": int(time.time())})
+
+
+class _Gate:
+    """The way to a cluster: who wants it alone is in it until it has the cluster, who shares it does not stay."""
+
+    def __init__(self, store: Store, cluster_name: str, *, shared: bool) -> None:
+        self._store = store
+        self._cluster = _name(cluster_name)
+        self._name = f"gate of {self._cluster}"
+        self._shared = shared
+        self._is_in = False
+
+    def try_lock(self) -> bool:
+        """Take the cluster if nobody else has it, or waits to have it alone."""
+        self._is_in = self._is_in or self._store.try_lock(self._name, shared=self._shared)
+        has_it = self._is_in and self._store.try_lock(self._cluster, shared=self._shared)
+        if self._shared or has_it:
+            self.leave()
+        return has_it
+
+    def leave(self) -> None:
+        """Let others in."""
+        if self._is_in:
+            self._is_in = False
+            self._store.unlock(self._name)
 
 
 def _unlock(run: Run, cluster_name: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from k8s_sky_provider.protocol import ExitCode, OnCancel
 from k8s_sky_provider.runner import remote_shell, state
 from k8s_sky_provider.runner.actions.cluster import undo_to_cluster
-from k8s_sky_provider.runner.actions.run import Outcome
+from k8s_sky_provider.runner.actions.run import Outcome, whole
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -59,12 +59,18 @@ def ssh(run: Run) -> Outcome:
     elif any(codes.values()):
         said = ", ".join(f"{code} on machine {rank}" for rank, code in codes.items() if code)
         reason = f"The command ended with exit code {said} of cluster {name}"
-    return Outcome(
+    outcome = Outcome(
         return_value=texts[0] if arguments["nodes"] == "head" else texts,
         is_of_a_job=True,
         exit_code=ExitCode.JOB_FAILED if reason else ExitCode.OK,
         reason=reason,
         job_exit_codes=list(codes.values()),
+    )
+    if reason or arguments["nodes"] == "head":
+        return outcome
+    # A text is cut; of a list nothing would be left.
+    return whole(
+        run, outcome, f"the outputs of {len(texts)} machines", "have the command print less; what they have printed"
     )
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import state
-from k8s_sky_provider.runner.actions.run import Outcome
+from k8s_sky_provider.runner.actions.run import Outcome, masked_value
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def earlier_job(run: Run, cluster_name: str) -> int | None:
         return None
     owner = run.request.owner
     for job in jobs:
-        named = re.search(rf"-{_mark(owner)}-(\d+)$", job.get("job_name") or "")
+        named = re.search(rf"-{_mark(owner)}-(\d{{1,9}})$", job.get("job_name") or "")
         if named:
             is_ours = job["status"] not in UNSUCCESSFUL or int(named[1]) == owner.try_number
             if is_ours:
@@ -102,9 +102,14 @@ def was_cleared(owner: Owner) -> bool:
 
 
 def note_outcome(run: Run, outcome: Outcome) -> None:
-    """Note how the job ended, for a runner that starts again after its cluster is gone."""
+    """Note how the job ended, without secrets, for a runner that starts again after its cluster is gone."""
     owner = run.request.owner
-    noted = {"try_number": owner.try_number, "job_id": run.job_id, "outcome": dataclasses.asdict(outcome)}
+    shown = dataclasses.replace(
+        outcome,
+        return_value=masked_value(outcome.return_value, run.masked, is_of_a_job=outcome.is_of_a_job),
+        reason=run.masked(outcome.reason),
+    )
+    noted = {"try_number": owner.try_number, "job_id": run.job_id, "outcome": dataclasses.asdict(shown)}
     run.store.note("outcomes", _mark(owner), noted)
 
 

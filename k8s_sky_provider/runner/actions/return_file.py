@@ -7,10 +7,9 @@ or ``{"reason": text}`` of a job that failed.
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Any
 
-from k8s_sky_provider.protocol import DEEPEST_VALUE, ExitCode, is_storable, is_too_deep
+from k8s_sky_provider.protocol import DEEPEST_VALUE, ExitCode, is_storable, is_too_deep, read_json
 from k8s_sky_provider.runner.failure import ActionFailedError
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def with_return_value(run: Run, cluster_name: str, outcome: Outcome) -> Outcome:
 
 def _read(run: Run, cluster_name: str, path: str) -> dict[str, Any]:
     try:
-        content = json.loads(run.engine.read_file(cluster_name, path, limit=FILE_LIMIT) or b"{}")
-    except (ValueError, RecursionError):
+        content = read_json(run.engine.read_file(cluster_name, path, limit=FILE_LIMIT) or b"{}")
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING
 
 from k8s_sky_provider.protocol import TERMINATION_MESSAGE_LIMIT, ExitCode, JsonValue, OnCancel, SkyRequest, SkyResult
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
     from k8s_sky_provider.runner.engine_interface import Engine
     from k8s_sky_provider.runner.store import Store
+
+
+_NAME = re.compile(r"[-\w.:/@+~]*")
+"""What names, paths and URLs are made of."""
 
 
 def _mask_nothing(values: Iterable[str]) -> None:
@@ -37,6 +42,7 @@ class Run:
     :param locked: the cluster that this run has for itself alone
     :param told_to_stop: whether ``on_cancel`` is being done
     :param mask: takes values that are not to be shown in the log and the result
+    :param masked: returns a text without them
     """
 
     request: SkyRequest
@@ -52,6 +58,7 @@ class Run:
     locked: str | None = None
     told_to_stop: bool = False
     mask: Callable[[Iterable[str]], None] = _mask_nothing
+    masked: Callable[[str], str] = str
 
     def describe(self) -> str:
         """Return what is at work, in words."""
@@ -82,21 +89,65 @@ class Outcome:
     job_exit_codes: list[int] = dataclasses.field(default_factory=list)
 
 
+def masked_value(value: JsonValue, masked: Callable[[str], str], *, is_of_a_job: bool) -> JsonValue:
+    """Return what the next task wants, without secrets; names stay as they are, or the next task has another one.
+
+    :param masked: returns a text without secrets
+    :param is_of_a_job: as :class:`Outcome` has it: in what a job said no word is a name
+    """
+
+    def change(text: str) -> str:
+        return text if not is_of_a_job and _NAME.fullmatch(text) else masked(text)
+
+    try:
+        return _with_texts(value, change)
+    except RecursionError:
+        return None
+
+
+def _with_texts(value: JsonValue, change: Callable[[str], str]) -> JsonValue:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_with_texts(item, change) for item in value]
+    if isinstance(value, dict):
+        return {change(str(key)): _with_texts(item, change) for key, item in value.items()}
+    return value
+
+
 def listing(run: Run, rows: list[dict[str, JsonValue]], narrow_by: str) -> Outcome:
     """Return rows as the action's value. Rows that are too many for a result are a failure: a part would pass for all.
 
     :param narrow_by: the arguments that make the list shorter; empty where there are none
     """
+    return whole(
+        run,
+        Outcome(return_value=rows),
+        f"the list has {len(rows)} rows, which",
+        f"{f'narrow it by {narrow_by}; ' if narrow_by else ''}the whole list",
+    )
+
+
+def whole(run: Run, outcome: Outcome, what: str, way_out: str) -> Outcome:
+    """Return how an action ended, if its value fits into a result; if not it has failed.
+
+    :param what: what does not fit, for the error
+    :param way_out: what to do, and what is on the volume
+    """
     result = SkyResult(
-        action=run.request.action, exit_code=ExitCode.OK, return_value=rows, cluster_name=run.cluster_name
+        action=run.request.action,
+        exit_code=outcome.exit_code,
+        return_value=outcome.return_value,
+        cluster_name=run.cluster_name,
+        job_exit_codes=outcome.job_exit_codes,
     )
     if result.fits():
-        return Outcome(return_value=rows)
-    return Outcome(
-        return_value=rows,
+        return outcome
+    return dataclasses.replace(
+        outcome,
         exit_code=ExitCode.REQUEST_WRONG,
-        reason=f"the list has {len(rows)} rows, which do not fit into a result of {TERMINATION_MESSAGE_LIMIT} bytes: "
-        f"{f'narrow it by {narrow_by}; ' if narrow_by else ''}the whole list is on the volume, below sky_logs/results",
+        reason=f"{what} do not fit into a result of {TERMINATION_MESSAGE_LIMIT} bytes: {way_out} is on the volume, "
+        "below sky_logs/results",
     )
 
 

@@ -14,7 +14,7 @@ import sqlalchemy
 from sky import global_user_state, models
 from sky.utils import annotations as sky_annotations
 
-from k8s_sky_provider.runner.engine import rsync, uploads
+from k8s_sky_provider.runner.engine import outputs, rsync, uploads
 from k8s_sky_provider.runner.engine.cluster_jobs import SkyClusterJobs
 from k8s_sky_provider.runner.engine.clusters import SkyClusters
 from k8s_sky_provider.runner.engine.errors import explained
@@ -29,6 +29,7 @@ from k8s_sky_provider.runner.engine.tasks import SkyTasks
 _MILLISECONDS_TO_WAIT = 60_000
 
 # Here and not in the class, for the client's engine imports this package and makes no SkyEngine.
+outputs.protect()
 rsync.protect()
 uploads.protect()
 

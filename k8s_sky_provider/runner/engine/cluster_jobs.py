@@ -34,6 +34,9 @@ SECONDS_BETWEEN_ATTEMPTS = 5.0
 SECONDS_TO_REACH = 300.0
 """How long a cluster may be out of reach while one of its jobs is followed."""
 
+_LONGEST_CODES = 64 * 1024
+"""Characters of a cluster's answer: it has a number for each node."""
+
 
 class SkyClusterJobs(SkyMachines):
     """See :class:`k8s_sky_provider.runner.engine_interface.ClusterJobs`."""
@@ -150,8 +153,10 @@ def job_row(job: responses.ClusterJobRecord, *, user: bool) -> dict[str, JsonVal
 
 def parse_exit_codes(output: str) -> list[int]:
     """Read the last line of the cluster's answer: a Python list, or a dict by node."""
+    end = output.rstrip()[-_LONGEST_CODES:]
+    last = end.splitlines()[-1] if end else ""
     try:
-        codes = ast.literal_eval(output.strip().splitlines()[-1])
+        codes = ast.literal_eval(last if len(last) < _LONGEST_CODES else "")
         return [int(code) for code in (codes.values() if isinstance(codes, dict) else codes or [])]
     except (ValueError, SyntaxError, IndexError, TypeError, RecursionError, MemoryError, OverflowError):
         # Whatever a cluster answers, how its job ended is known already.

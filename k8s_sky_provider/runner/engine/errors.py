@@ -96,7 +96,7 @@ REASONS: tuple[tuple[re.Pattern[str], ExitCode, str], ...] = (
         "SkyCheckOperator tells which clouds the pod's credentials open",
     ),
     (
-        re.compile(r"InvalidImageName|ErrImage.*(not found|manifest unknown)"),
+        re.compile(r"InvalidImageName|\A(?>.*?ErrImage).*(not found|manifest unknown)"),
         ExitCode.REQUEST_WRONG,
         "look at image_id of the task, or at default_image_id of the deployment",
     ),
@@ -177,7 +177,7 @@ def _brief(error: BaseException) -> str:
     text = " ".join(without_terminal_codes(str(said)).split()) or type(error).__name__
     # It may have a machine's output in it: nothing here looks twice at a part of it, or at more than its beginning.
     message = re.search(r'"message": ?"((?:[^"\\]|\\++.)*+)"', text.partition("HTTP response body: ")[2])
-    return (re.sub(r'\\+"', '"', message[1]) if message else text)[:LONGEST_TEXT]
+    return (re.sub(r'(?<!\\)\\+"', '"', message[1]) if message else text)[:LONGEST_TEXT]
 
 
 def _is_disk_full(error: BaseException) -> bool:

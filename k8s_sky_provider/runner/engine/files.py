@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import shlex
 
 import sky
@@ -42,8 +43,9 @@ def content_of(what: str, return_code: int, output: str, errors: str) -> bytes |
     """
     # What a login shell says comes before.
     answer = output.strip().splitlines()[-1] if output.strip() else ""
-    if return_code == 0 and answer.startswith(_CONTENT):
-        return base64.b64decode(answer.removeprefix(_CONTENT))
     if return_code == 0 and answer == _NONE:
         return None
+    if return_code == 0 and answer.startswith(_CONTENT):
+        with contextlib.suppress(ValueError):
+            return base64.b64decode(answer.removeprefix(_CONTENT), validate=True)
     raise ActionFailedError(ExitCode.TRY_AGAIN, f"{what} could not be read: {' '.join(errors.split()) or return_code}")

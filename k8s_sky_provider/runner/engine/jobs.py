@@ -16,6 +16,7 @@ from sky.jobs.server import core
 from sky.utils import common, dag_utils
 
 from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner import yaml_file
 from k8s_sky_provider.runner.engine.controllers import starting_a_controller
 from k8s_sky_provider.runner.engine.errors import explain, explained
 from k8s_sky_provider.runner.engine.tasks import SkyTasks
@@ -165,15 +166,7 @@ def job_row(row: Mapping[str, Any]) -> dict[str, JsonValue]:
 
 
 def _read_documents(path: str) -> list[dict[str, Any]]:
-    try:
-        documents = list(yaml.safe_load_all(Path(path).expanduser().read_text()))
-    except FileNotFoundError as error:
-        raise ActionFailedError(
-            ExitCode.REQUEST_WRONG,
-            f"sky_task_yaml: {path!r} does not exist on the volume; write it there, or ship it beside the DAG file",
-        ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ActionFailedError(ExitCode.REQUEST_WRONG, f"sky_task_yaml: {path!r} cannot be read: {error}") from error
+    documents = yaml_file.read("sky_task_yaml", path)
     if not documents or not all(isinstance(document, dict) for document in documents):
         raise ActionFailedError(
             ExitCode.REQUEST_WRONG, f"sky_task_yaml: {path!r} must have YAML mappings, one for each task"

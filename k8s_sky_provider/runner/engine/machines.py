@@ -12,7 +12,7 @@ from sky.utils import command_runner, status_lib
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import remote_shell
-from k8s_sky_provider.runner.engine import minors
+from k8s_sky_provider.runner.engine import minors, outputs
 from k8s_sky_provider.runner.engine.errors import explain, explained
 from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.remote_shell import CommandOutput
@@ -118,6 +118,10 @@ class SkyMachines:
             )
             if exit_code != 0:
                 raise ActionFailedError(ExitCode.TRY_AGAIN, f"the machine is out of reach: {complaint.strip()[-300:]}")
+        if outputs.is_cut(output):
+            raise ActionFailedError(
+                ExitCode.REQUEST_WRONG, f"source: {asked!r} stands for too many files on machine {machine.node_id}"
+            )
         try:
             paths = remote_shell.found(output)
         except ValueError as error:

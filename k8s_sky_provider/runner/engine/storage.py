@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from sky import core
 from sky.utils import volume as volume_utils
 from sky.volumes import volume as sky_volume
 from sky.volumes.server import core as volumes
 
 from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner import yaml_file
 from k8s_sky_provider.runner.engine.errors import explain, explained
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -105,15 +104,8 @@ def storage_row(row: responses.StorageRecord) -> dict[str, JsonValue]:
 
 
 def _read_volume_file(path: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(Path(path).expanduser().read_text())
-    except FileNotFoundError as error:
-        raise ActionFailedError(
-            ExitCode.REQUEST_WRONG,
-            f"volume: {path!r} does not exist on the volume; write it there, or ship it beside the DAG file",
-        ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ActionFailedError(ExitCode.REQUEST_WRONG, f"volume: {path!r} cannot be read: {error}") from error
-    if not isinstance(content, dict):
+    documents = yaml_file.read("volume", path)
+    if len(documents) != 1 or not isinstance(documents[0], dict):
         raise ActionFailedError(ExitCode.REQUEST_WRONG, f"volume: {path!r} must be one YAML mapping")
+    content: dict[str, Any] = documents[0]
     return content

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sky
-import yaml
 from sky import skypilot_config
 from sky.utils import infra_utils, registry
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner import env_file, state
+from k8s_sky_provider.runner import env_file, state, yaml_file
 from k8s_sky_provider.runner.engine.errors import explain
 from k8s_sky_provider.runner.failure import ActionFailedError
 
@@ -89,16 +88,7 @@ def _work_directory() -> Path:
 
 
 def _read_task_file(path: str) -> dict[str, Any]:
-    file = Path(path).expanduser()
-    try:
-        documents = list(yaml.safe_load_all(file.read_text()))
-    except FileNotFoundError as error:
-        raise ActionFailedError(
-            ExitCode.REQUEST_WRONG,
-            f"sky_task_yaml: {path!r} does not exist on the volume; write it there, or ship it beside the DAG file",
-        ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ActionFailedError(ExitCode.REQUEST_WRONG, f"sky_task_yaml: {path!r} cannot be read: {error}") from error
+    documents = yaml_file.read("sky_task_yaml", path)
     if len(documents) > 1:
         raise ActionFailedError(
             ExitCode.REQUEST_WRONG,

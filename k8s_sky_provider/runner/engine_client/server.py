@@ -6,7 +6,6 @@ import concurrent.futures
 import contextlib
 import contextvars
 import functools
-import re
 import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any
@@ -71,7 +70,8 @@ def check_server() -> None:
 def _server_url() -> str:
     """Return the server's address without the name and the password that it may have in it."""
     parts = urllib.parse.urlsplit(str(common.get_server_url()))
-    return parts._replace(netloc=re.sub(r".*@", "***@", parts.netloc)).geturl()
+    _, userinfo, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"***@{host}" if userinfo else host).geturl()
 
 
 def _health(url: str) -> common.ApiServerInfo:

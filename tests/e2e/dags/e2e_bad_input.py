@@ -37,7 +37,7 @@ with DAG(
     SkyLaunchOperator(task_id="wrong_type", sky_task_yaml="e2e_wrong_type.yaml")
     SkyLaunchOperator(task_id="missing_file", sky_task_yaml="no_such_task.yaml")
     SkyExecOperator(task_id="bad_name", cluster_name="{{ '1-starts-with-a-digit' }}", sky_task_yaml={"run": "true"})
-    SkyJobLaunchOperator(task_id="relative_workdir", sky_task_yaml="e2e_workdir.yaml")
+    SkyJobLaunchOperator(task_id="missing_workdir", sky_task_yaml="e2e_workdir.yaml")
     SkyDownOperator(task_id="no_flag", cluster_name="no-such-cluster", purge="{{ 'perhaps' }}")
     SkyStatusOperator(task_id="missing_volume", volume_claim="no-such-claim")
     SkyStatusOperator(task_id="missing_service_account", service_account_name="no-such-account")

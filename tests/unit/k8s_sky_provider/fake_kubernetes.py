@@ -283,10 +283,11 @@ class FakeKubernetes:
         return pod
 
     def _missing_secrets(self, name: str) -> list[str]:
-        sources = [volume.secret for volume in self._pods[name].spec.volumes or [] if volume.secret]
-        return [
-            source.secret_name for source in sources if not source.optional and source.secret_name not in self.secrets
-        ]
+        volumes = self._pods[name].spec.volumes or []
+        wanted = [volume.secret.secret_name for volume in volumes if volume.secret and not volume.secret.optional]
+        projected = [source.secret for volume in volumes if volume.projected for source in volume.projected.sources]
+        wanted += [secret.name for secret in projected if secret and not secret.optional]
+        return [secret for secret in wanted if secret not in self.secrets]
 
     def _show(self, name: str) -> k8s.V1Pod:
         pod = self._pods[name]

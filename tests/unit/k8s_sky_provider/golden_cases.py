@@ -91,6 +91,11 @@ def by_sky_cluster(operator: type[SkyBaseOperator], **arguments: Any) -> SkyBase
     return task
 
 
+def beside_files(operator: type[SkyBaseOperator], **arguments: Any) -> SkyBaseOperator:
+    """Return an operator of a DAG that has this folder beside it."""
+    return operator(task_id="task", dag=make_dag(Path(__file__).parent), **arguments)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
     """One operator, whose request and pod are in one golden file.
@@ -231,6 +236,15 @@ TASKS = [
         for_ever={**RUN, "idle_minutes_to_autostop": -1, "cloud": "cheapest"},
         left_to_itself={**RUN, "wait": False},
     ),
+    Case(
+        operator=SkyLaunchOperator,
+        name="local_files",
+        arguments={
+            "sky_task_yaml": {"run": "ls", "file_mounts": {"/task.yaml": "pod_template.yaml"}},
+            "workdir": "wire",
+        },
+        make=beside_files,
+    ),
     *cases_of(
         SkyExecOperator,
         defaults={**DEMO, **RUN},
@@ -351,7 +365,9 @@ CLUSTERS = [
         all={**COMMON, **DEMO, "source": "out/", "target": "out", "nodes": "all"},
     ),
     *cases_of(
-        SkyReapOperator, defaults={"clusters": ROWS}, all={**COMMON, "clusters": ROWS, "named": True, "dryrun": True}
+        SkyReapOperator,
+        defaults={"clusters": ROWS},
+        all={**COMMON, "clusters": ROWS, "named": True, "known_runs_only": True, "dryrun": True},
     ),
 ]
 OTHERS = [

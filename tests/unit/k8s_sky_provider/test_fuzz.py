@@ -4,29 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import operator
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from kubernetes.client.exceptions import ApiException
 from task_strategies import json_values, tasks
 
-from k8s_sky_provider.exceptions import SkyPilotError, SkyRequestError, error_for
-from k8s_sky_provider.operators.task import check_task, read_task
-from k8s_sky_provider.pod_logs import NewLines
+from k8s_sky_provider import refusals, workspace
+from k8s_sky_provider.credentials import read_connection
+from k8s_sky_provider.exceptions import (
+    SkyCredentialsError,
+    SkyDeploymentError,
+    SkyPilotError,
+    SkyRequestError,
+    error_for,
+)
+from k8s_sky_provider.hooks.skypilot import _settings_of
+from k8s_sky_provider.links.skypilot import links_of
+from k8s_sky_provider.operators import arguments
+from k8s_sky_provider.operators.earlier_pods import OWNER_ANNOTATION, owner_of
+from k8s_sky_provider.operators.task import check_git_url, check_task, read_task
+from k8s_sky_provider.pod_logs import POSITION_ANNOTATION, LineSplitter, NewLines, read_up_to
 from k8s_sky_provider.protocol import PROTOCOL_VERSION, ExitCode, OnCancel, Owner, ProtocolError, SkyRequest, SkyResult
+from k8s_sky_provider.runner import env_file, remote_shell, state, yaml_file
 from k8s_sky_provider.runner.__main__ import run_action
 from k8s_sky_provider.runner.actions import ACTIONS
+from k8s_sky_provider.runner.console import Console, clean_line
+from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.job_log import JobLog
+from k8s_sky_provider.runner.store import FileStore
+from unit.k8s_sky_provider import fake_sky
 from unit.k8s_sky_provider.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="task")
 RESULT_FIELDS = [field.name for field in dataclasses.fields(SkyResult)]
@@ -186,7 +207,11 @@ class TestRequest:
         assert SkyResult.from_json(result.to_message()).exit_code == result.exit_code
         assert result.fits()
 
-    @pytest.mark.parametrize("text", [DEEP, '{"a":' * 50_000, "1" * 5000, '{"protocol": 2, "on_cancel": []}'], ids=len)
+    @pytest.mark.parametrize(
+        "text",
+        [DEEP, '{"a":' * 50_000, "1" * 5000, f'{{"protocol": {PROTOCOL_VERSION}, "on_cancel": []}}'],
+        ids=len,
+    )
     def test_a_text_that_no_parser_takes_is_refused(self, text: str) -> None:
         with pytest.raises(ProtocolError):
             SkyRequest.from_argument(text)
@@ -260,3 +285,236 @@ class TestLog:
         is_new, text = NewLines().split(line)
         assert is_new
         assert line.endswith(text)
+
+
+PARTS = [
+    *(
+        "{",
+        "}",
+        "[",
+        "]",
+        "(",
+        ")",
+        "<",
+        ">",
+        '"',
+        "'",
+        "\\",
+        "/",
+        "//",
+        "://",
+        ":",
+        ":-",
+        "@",
+        "$",
+        "${",
+        "{{",
+        "}}",
+        "{%",
+    ),
+    *("%}", "*", "?", "!", "~", "-", "=", ",", ";", "#", "&a ", "*a", "\n", "\r", "\t", "\0", "\x1b[", "\x1b]", " "),
+    *(
+        "0",
+        "1",
+        "9999999999",
+        "1" * 5000,
+        "-1",
+        "1e999",
+        "NaN",
+        "null",
+        "true",
+        "None",
+        "a",
+        "A=",
+        "export ",
+        "ä",
+        "\u2028",
+    ),
+    *(
+        "http",
+        "https://",
+        "role ",
+        "message",
+        "content:",
+        "K8S_SKY_FOUND:",
+        "<sky-payload>",
+        "</sky-payload>",
+        "ErrImage",
+    ),
+    *(
+        "2026-01-01T00:00:00.1Z ",
+        "2026-13-45",
+        "\x1ek8s-sky-log ",
+        "\x1ek8s-sky-log 1 2 A no\n",
+        "HTTP response body: ",
+    ),
+]
+hostile_texts = (
+    st.text() | st.lists(st.sampled_from(PARTS), max_size=30).map("".join) | st.builds(json.dumps, json_values)
+)
+values = hostile_texts | json_values | st.lists(hostile_texts, max_size=3)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[SimpleNamespace]:
+    with fake_sky.installed():
+        package = "k8s_sky_provider.runner.engine"
+        names = ("cluster_jobs", "errors", "files", "tasks")
+        yield SimpleNamespace(**{name: importlib.import_module(f"{package}.{name}") for name in names})
+
+
+def as_setting(value: Any) -> workspace._Setting:
+    return workspace._Setting(value=value, where="the setting")
+
+
+ARGUMENT_READERS: dict[str, Callable[[Any], object]] = {
+    "flag": lambda value: arguments.as_flag("f", value),
+    "choice": lambda value: arguments.as_choice("f", value, ["a", "b"]),
+    "whole number": lambda value: arguments.as_whole_number("f", value),
+    "number": lambda value: arguments.as_number("f", value),
+    "ranks": arguments.as_nodes,
+    "environment": arguments.rendered_envs,
+    "text": lambda value: arguments.rendered_text("f", value),
+    "names": lambda value: arguments.rendered_names("f", value),
+    "cluster": arguments.rendered_cluster_name,
+    "clusters": lambda value: arguments.rendered_cluster_names("f", value),
+    "clusters as they are written": lambda value: arguments.check_cluster_names("f", value),
+    "wildcards": lambda value: arguments.check_globs("f", value, texts=arguments.written(value)),
+    "path": lambda value: arguments.rendered_path("f", value),
+    "secrets": lambda value: arguments.check_carries_no_secret({"f": value}),
+    "repository": lambda value: check_git_url("f", value),
+}
+"""What reads arguments and XComs, by what it reads."""
+
+SETTING_READERS: dict[str, Callable[[Any], object]] = {
+    "URL": lambda value: workspace._url(as_setting(value)),
+    "deployment": lambda value: workspace._deployment(as_setting(value)),
+    "credentials": lambda value: workspace._credentials(as_setting(value)),
+    "resources": lambda value: workspace._default_resources(as_setting(value)),
+    "mode": lambda value: workspace._state_mode(as_setting(value)),
+    "key of a Secret": lambda value: workspace.SecretKey.parse(value, "f"),
+}
+"""What reads settings of connections and airflow.cfg."""
+
+OF_AIRFLOW = ARGUMENT_READERS | SETTING_READERS
+
+
+class TestReaders:
+    """What reads text from outside returns a value, or raises the error that it documents and no other."""
+
+    @pytest.mark.parametrize("reader", OF_AIRFLOW)
+    @given(value=values)
+    def test_of_airflow(self, reader: str, value: Any) -> None:
+        self.check(reader, value)
+
+    @pytest.mark.parametrize("reader", ARGUMENT_READERS)
+    @pytest.mark.parametrize("value", [10**5000, [10**5000], {10**5000: 10**5000}, {"A": 10**5000}], ids=lambda _: "")
+    def test_of_a_number_of_thousands_of_digits(self, reader: str, value: Any) -> None:
+        self.check(reader, value)
+
+    def check(self, reader: str, value: Any) -> None:
+        error = outcome(lambda: OF_AIRFLOW[reader](value), SkyPilotError)
+        assert not isinstance(error, SkyPilotError) or isinstance(error, (SkyRequestError, SkyDeploymentError))
+
+    @given(extra=hostile_texts, host=st.none() | hostile_texts)
+    def test_of_a_connection_with_settings(self, extra: str, host: str | None) -> None:
+        connection: Any = SimpleNamespace(conn_type="skypilot", extra=extra, host=host)
+        outcome(lambda: _settings_of(connection, "c"), SkyDeploymentError)
+
+    @given(
+        kind=st.sampled_from(["aws", "google_cloud_platform", "azure", "generic"]),
+        extra=hostile_texts
+        | st.builds(
+            json.dumps,
+            st.dictionaries(
+                st.sampled_from(
+                    ["keyfile_dict", "keyfile_json", "key_path", "region_name", "aws_session_token", "role_arn"]
+                ),
+                hostile_texts | json_values,
+            ),
+        ),
+        login=st.none() | hostile_texts,
+        password=st.none() | hostile_texts,
+    )
+    def test_of_a_connection_with_credentials(
+        self, kind: str, extra: str, login: str | None, password: str | None
+    ) -> None:
+        connection = SimpleNamespace(
+            conn_id="c", conn_type=kind, extra=extra, login=login, password=password, host=None
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("k8s_sky_provider.credentials.BaseHook.get_connection", lambda _: connection)
+            patch.setattr("k8s_sky_provider.credentials.mask_secret", lambda _: None)
+            outcome(
+                lambda: read_connection(workspace.Credential.parse({"connection": "c"}, "f")),
+                SkyCredentialsError,
+            )
+
+    @given(text=hostile_texts)
+    def test_of_kubernetes(self, text: str) -> None:
+        error = ApiException(status=403, reason="Forbidden")
+        error.body = text
+        assert isinstance(refusals.explained(error), str)
+        error.body = json.dumps({"message": text, "details": {"causes": [{"field": text}]}})
+        assert isinstance(refusals.refused(error, "the pod"), SkyPilotError)
+        pod: Any = SimpleNamespace(
+            metadata=SimpleNamespace(annotations={POSITION_ANNOTATION: text, OWNER_ANNOTATION: text})
+        )
+        assert owner_of(pod) is None or isinstance(owner_of(pod), dict)
+        assert isinstance(read_up_to(pod, None), (str, type(None)))
+
+    @given(text=hostile_texts)
+    def test_of_files_on_the_volume(
+        self, engine: SimpleNamespace, text: str, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        home = tmp_path_factory.getbasetemp()
+        (home / "file").write_text(text, errors="surrogatepass")
+        for read in (
+            lambda: env_file.read("f", str(home / "file")),
+            lambda: yaml_file.read("f", str(home / "file")),
+            lambda: engine.tasks._read_task_file(str(home / "file")),
+        ):
+            failure = outcome(read, ActionFailedError)
+            assert not isinstance(failure, ActionFailedError) or failure.exit_code is ExitCode.REQUEST_WRONG
+        store = FileStore(home)
+        store.note("owners", "demo", {})
+        (home / ".sky" / "k8s_sky" / "owners" / "demo.json").write_text(text, errors="surrogatepass")
+        assert isinstance(store.read_note("owners", "demo"), (dict, type(None)))
+        outcome(lambda: store.read_note("owners", text), ActionFailedError)
+
+    @given(text=hostile_texts, asked=hostile_texts)
+    def test_of_machines(self, engine: SimpleNamespace, text: str, asked: str) -> None:
+        assert isinstance(engine.cluster_jobs.parse_exit_codes(text), list)
+        outcome(lambda: engine.files.content_of("f", 0, text, text), ActionFailedError)
+        outcome(lambda: remote_shell.found(text), ValueError)
+        path, wanted = (text.encode(errors="replace").decode() for text in (text, asked))
+        assert isinstance(remote_shell.is_answer(path, wanted), bool)
+        assert isinstance(remote_shell.is_quotable(text), bool)
+        assert isinstance(clean_line(text), (str, type(None)))
+
+    @given(secrets=st.lists(hostile_texts, max_size=3), text=hostile_texts)
+    def test_of_secrets(self, secrets: list[str], text: str) -> None:
+        console = Console(state.to_mask(secrets))
+        assert isinstance(console.mask(text), str)
+
+    @given(text=hostile_texts)
+    def test_of_errors(self, engine: SimpleNamespace, text: str) -> None:
+        exceptions = importlib.import_module("sky.exceptions")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("socket.getaddrinfo", lambda *_: [])
+            for error in (RuntimeError(text), ValueError(text), exceptions.ResourcesUnavailableError(text)):
+                assert isinstance(engine.errors.explain(error), ActionFailedError)
+
+    @given(pieces=st.lists(hostile_texts.map(lambda text: text.encode(errors="replace")), max_size=6))
+    def test_of_logs(self, pieces: list[bytes]) -> None:
+        shown: list[bytes] = []
+        log, splitter = JobLog(1, shown.append, lambda _: None), LineSplitter()
+        for piece in pieces:
+            log.take(piece)
+            assert all(b"\n" not in line for line in splitter.feed(piece))
+
+    @given(value=values)
+    def test_of_links(self, value: Any) -> None:
+        result = SkyResult(action="serve_up", exit_code=0, return_value=value, cluster_name=str(type(value)))
+        found = links_of(result, None)
+        assert all(url.startswith(("http://", "https://")) for url in found.values())

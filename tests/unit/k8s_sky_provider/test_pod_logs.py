@@ -575,3 +575,15 @@ class TestAnotherImage:
         stamp = "2026-01-02T00:00:00.000000000Z"
         pod = k8s.V1Pod(metadata=k8s.V1ObjectMeta(annotations={POSITION_ANNOTATION: stamp}))
         assert read_up_to(pod, "2026-01-01T00:00:00.000000000Z") == stamp
+
+    def test_a_line_without_an_end_is_cut_and_not_kept_by_a_worker(self, capsys: pytest.CaptureFixture[str]) -> None:
+        class Endless(FakeLog):
+            def stream(self, **_: Any) -> Iterator[bytes]:
+                self.ended = True
+                yield b"2026-01-01T00:00:00.000000000Z "
+                yield from [b"x" * 10_000] * 100
+                yield b"\n2026-01-01T00:00:01.000000000Z next"
+
+        OncePodManager(kube_client=Endless()).fetch_container_logs(POD, "base", follow=True)
+        lines = [line for line in logged(capsys) if set(line) <= set("x") or line == "next"]
+        assert [len(line) for line in lines] == [LONGEST_LINE - len("2026-01-01T00:00:00.000000000Z "), 4]

@@ -37,6 +37,7 @@ REQUEST = SkyRequest(
     on_cancel=OnCancel.DOWN,
     expected_mounts={"/home/sky/.aws": "Secret 'aws'"},
     allow_network_file_system=True,
+    local_files="e3b0c442",
 )
 NOISE = "".join(map(chr, random.Random(1).choices(range(32, 1000), k=8000)))  # noqa: S311  # no secret
 """Text that does not get shorter when it is packed."""
@@ -103,6 +104,7 @@ def test_a_request_without_the_optional_fields_takes_their_defaults() -> None:
     short = {key: data[key] for key in ("protocol", "action", "arguments", "owner")}
     request = SkyRequest.from_argument(json.dumps(short))
     assert (request.on_cancel, request.expected_mounts, request.allow_network_file_system) == (None, {}, False)
+    assert request.local_files is None
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,7 @@ def test_a_request_without_the_optional_fields_takes_their_defaults() -> None:
         pytest.param(
             changed(REQUEST.to_argument(), expected_mounts=[]), "expected_mounts must be of type dict", id="mounts"
         ),
+        pytest.param(changed(REQUEST.to_argument(), local_files=3), "local_files must be of type str", id="files"),
         pytest.param(changed(REQUEST.to_argument(), on_cancel="explode"), "on_cancel: 'explode'", id="on_cancel"),
         pytest.param(changed(REQUEST.to_argument(), owner="me"), "owner must be an object, not str", id="owner"),
         pytest.param(
@@ -297,8 +300,9 @@ def test_a_change_of_the_wire_raises_its_version() -> None:
     )
 
 
-def test_a_result_of_the_version_before_is_read() -> None:
-    before = json.dumps({**json.loads(RESULT.to_json()), "protocol": PROTOCOL_VERSION - 1})
+@pytest.mark.parametrize("version", range(1, PROTOCOL_VERSION))
+def test_a_result_of_a_version_before_is_read(version: int) -> None:
+    before = json.dumps({**json.loads(RESULT.to_json()), "protocol": version})
     assert SkyResult.from_json(before) == RESULT
 
 

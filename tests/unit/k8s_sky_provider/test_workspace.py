@@ -76,11 +76,22 @@ def test_options_without_an_argument_are_read(monkeypatch: pytest.MonkeyPatch) -
         image_pull_secrets="registry, other ,",
         default_image_id="docker:nodes",
         allow_network_file_system="True",
+        local_files_limit_mb="5",
     )
     workspace = Workspace.resolve()
     assert workspace.image_pull_secrets == ("registry", "other")
     assert workspace.default_image_id == "docker:nodes"
     assert workspace.allow_network_file_system is True
+    assert workspace.local_files_limit_mb == 5
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1.5", "1 MB", "10000", "many"])
+def test_a_limit_of_local_files_that_is_none_is_refused(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_options(monkeypatch, image="image", volume_claim="claim")
+    assert Workspace.resolve().local_files_limit_mb == 1
+    set_options(monkeypatch, local_files_limit_mb=limit)
+    with pytest.raises(SkyDeploymentError, match=f"local_files_limit_mb: '{limit}' must be a whole number"):
+        Workspace.resolve()
 
 
 @pytest.mark.parametrize("option", ["image", "volume_claim"])

@@ -236,6 +236,25 @@ class TestPod:
         container = kubernetes.api_client.sanitize_for_serialization(pod)["spec"]["containers"][0]
         assert container.items() >= expected.items()
 
+    def test_arguments_of_the_container_are_refused(self) -> None:
+        message = re.escape("arguments: ['echo hi']: the pod's one argument is the request")
+        with pytest.raises(exceptions.SkyRequestError, match=message):
+            make_launch(cmds=["bash", "-c"], arguments=["echo hi"])
+
+    def test_arguments_of_the_container_are_refused_in_default_args(self) -> None:
+        with pytest.raises(exceptions.SkyRequestError, match=r"^arguments: "):
+            SkyDownOperator(task_id="down", cluster_name="demo", dag=make_dag(default_args={"arguments": ["echo hi"]}))
+
+    @pytest.mark.parametrize("name", ["container_logs", "init_container_logs"])
+    @pytest.mark.parametrize("value", [1, 6.8, ["base", 1]])
+    def test_containers_whose_logs_are_asked_for_have_names(self, name: str, value: object) -> None:
+        with pytest.raises(exceptions.SkyRequestError, match=f"^{name}: {re.escape(repr(value))} must be True"):
+            make_launch(**{name: value})
+
+    @pytest.mark.parametrize("value", [None, True, "base", ["base", "sidecar"], ("base",)])
+    def test_containers_whose_logs_are_asked_for_are_named_in_all_ways(self, value: object) -> None:
+        assert make_launch(container_logs=value).container_logs == (value or "base")
+
     def test_volumes_and_environment_of_the_user_are_added_to_ours(self, kubernetes: FakeKubernetes) -> None:
         pod = pod_of(
             make_launch(
@@ -276,6 +295,8 @@ TEMPLATE: dict[str, Any] = {
     "metadata": {"name": "template", "namespace": "from-template", "labels": {"from": "template"}},
     "spec": {
         "serviceAccountName": "from-template",
+        "terminationGracePeriodSeconds": 900,
+        "imagePullSecrets": [{"name": "from-template"}],
         "volumes": [{"name": "sky-state", "emptyDir": {}}, {"name": "cache", "emptyDir": {}}],
         "containers": [
             {
@@ -326,7 +347,10 @@ class TestTemplate:
     """A pod template keeps what it has, and nothing is there twice."""
 
     @pytest.mark.parametrize("kind", ["pod_template_dict", "pod_template_file", "full_pod_spec"])
-    def test_what_the_template_has_stays_as_it_is(self, kind: str, kubernetes: FakeKubernetes, tmp_path: Path) -> None:
+    def test_what_the_template_has_stays_as_it_is(
+        self, kind: str, kubernetes: FakeKubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__SKYPILOT__IMAGE_PULL_SECRETS", "from-deployment")
         pod = pod_of(make_launch(**{kind: template_of(kind, tmp_path)}), kubernetes)
         assert_user_won(pod)
         assert pod.metadata.namespace == "from-template"
@@ -334,10 +358,13 @@ class TestTemplate:
         assert pod.spec.service_account_name == "from-template"
         assert pod.spec.containers[0].image == "template:1"
         assert pod.spec.containers[0].resources.requests == {"memory": "1Gi"}
+        assert pod.spec.termination_grace_period_seconds == 900
+        assert [one.name for one in pod.spec.image_pull_secrets] == ["from-template"]
 
     def test_an_argument_beats_the_template(self, kubernetes: FakeKubernetes) -> None:
-        mine = {"namespace": "mine", "service_account_name": "mine", "image": "mine:1"}
-        pod = pod_of(make_launch(pod_template_dict=TEMPLATE, **mine), kubernetes)
+        mine: dict[str, Any] = {"namespace": "mine", "service_account_name": "mine", "image": "mine:1"}
+        pod = pod_of(make_launch(pod_template_dict=TEMPLATE, termination_grace_period=30, **mine), kubernetes)
+        assert pod.spec.termination_grace_period_seconds == 30
         assert (pod.metadata.namespace, pod.spec.service_account_name) == ("mine", "mine")
         assert pod.spec.containers[0].image == "mine:1"
 
@@ -374,7 +401,7 @@ class TestDefaults:
     OURS: ClassVar[dict[str, Any]] = {
         "startup_timeout_seconds": 600,
         "startup_check_interval_seconds": 1,
-        "termination_grace_period": 300,
+        "termination_grace_period": None,
         "logging_interval": 10,
         "log_events_on_failure": True,
         "log_pod_spec_on_failure": False,
@@ -520,6 +547,18 @@ class TestFailure:
         assert type(caught.value) is expected
         assert ti.xcom["result"]["job_exit_codes"] == [3]
 
+    @pytest.mark.parametrize("multiple_outputs", [False, True])
+    def test_the_value_of_a_failed_task_is_pushed_as_that_of_a_successful_one(
+        self, multiple_outputs: bool, kubernetes: FakeKubernetes
+    ) -> None:
+        end = SkyResult(action="launch", exit_code=ExitCode.JOB_FAILED, reason="Job 1 failed", return_value={"loss": 1})
+        kubernetes.life = lambda _: [running(), reports(end)]
+        ti = TaskInstance()
+        with pytest.raises(exceptions.SkyJobFailedError):
+            run_task(lambda: make_launch(multiple_outputs=multiple_outputs), kubernetes, ti)
+        assert ti.xcom["return_value"] == {"loss": 1}
+        assert ti.xcom.get("loss") == (1 if multiple_outputs else None)
+
     @in_all_ways
     def test_fail_fast_spares_the_retries_of_a_failed_job(
         self, run: Callable[..., TaskInstance], kubernetes: FakeKubernetes
@@ -547,7 +586,7 @@ class TestFailure:
             pytest.param(
                 ended(1, '{"protocol": 99}'),
                 exceptions.SkyDeploymentError,
-                f"protocol version 99, this side speaks 2: the image's runner was built from another version of "
+                f"protocol version 99, this side speaks 3: the image's runner was built from another version of "
                 f"k8s_sky_provider; use the same version on both sides. Image: {IMAGE}",
                 id="another protocol",
             ),

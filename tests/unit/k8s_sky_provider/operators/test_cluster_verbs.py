@@ -219,6 +219,54 @@ class TestNames:
         with pytest.raises(SkyRequestError, match=r"cluster_name: .* has a wildcard that comes from a template"):
             arguments_of(make(kind, cluster_name=names))
 
+    @pytest.mark.parametrize("kind", [kind for kind in MANY if kind is not SkyQueueOperator])
+    @pytest.mark.parametrize(
+        ("names", "expected"),
+        [
+            ("{{ 'a' }}-*", "a-*"),
+            ("{{ 'a*' }}-*", None),
+            ("{{ '*' }}", None),
+            (["a-*", "{{ 'b' }}"], ["a-*", "b"]),
+            (["a-*", "{{ 'b-*' }}"], None),
+            ("{% if 1 %}a-*{% else %}b-*{% endif %}", "a-*"),
+            ("{% if 1 %}a{{ '*' }}{% endif %}", None),
+        ],
+        ids=str,
+    )
+    def test_each_wildcard_is_the_authors(
+        self, kind: type[SkyBaseOperator], names: Any, expected: str | list[str] | None
+    ) -> None:
+        operator = make(kind, cluster_name=names)
+        if expected is not None:
+            assert arguments_of(operator)["cluster_name"] == expected
+        else:
+            with pytest.raises(SkyRequestError, match=r"cluster_name: .* has a wildcard that comes from a template"):
+                arguments_of(operator)
+
+    @pytest.mark.parametrize("kind", [kind for kind in MANY if kind is not SkyQueueOperator])
+    def test_a_wildcard_of_a_mapped_task(self, kind: type[SkyBaseOperator]) -> None:
+        with make_dag() as dag:
+            first: Any = BaseOperator(task_id="first")
+            kind.partial(task_id="of_another").expand(cluster_name=first.output)
+            kind.partial(task_id="of_the_author").expand(cluster_name=["a-*", ["b-*", "c"], "d"])
+            kind.partial(task_id="by_kwargs").expand_kwargs([{"cluster_name": "a-*"}, {"cluster_name": "b"}])
+            kind.partial(task_id="in_common", cluster_name="{{ 'a' }}-*").expand(fail_fast=[True, False])
+
+        def arguments_of_one(task_id: str, **values: Any) -> Any:
+            one: Any = dag.task_dict[task_id].unmap(values)
+            context = {**context_of(one), "dag": dag}
+            one.render_template_fields(context)
+            return one.build_arguments(context)["cluster_name"]
+
+        assert arguments_of_one("of_the_author", cluster_name="a-*") == "a-*"
+        assert arguments_of_one("of_the_author", cluster_name=["b-*", "c"]) == ["b-*", "c"]
+        assert arguments_of_one("by_kwargs", cluster_name="a-*") == "a-*"
+        assert arguments_of_one("in_common", fail_fast=True) == "a-*"
+        assert arguments_of_one("of_another", cluster_name="a") == "a"
+        for task_id in ("of_another", "of_the_author", "by_kwargs"):
+            with pytest.raises(SkyRequestError, match=r"cluster_name: '\*' has a wildcard"):
+                arguments_of_one(task_id, cluster_name="*")
+
     @pytest.mark.parametrize("kind", [*MANY, *ONE])
     @pytest.mark.parametrize("name", ["../../../.ssh/x{{", "a{%/../b"])
     def test_a_name_that_looks_like_a_template_when_it_is_rendered(

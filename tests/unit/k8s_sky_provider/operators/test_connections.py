@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import logging
 from typing import Any
 
@@ -111,7 +113,7 @@ class TestCredentials:
         assert secret.metadata.name.startswith(pod.metadata.name)
         (owner,) = secret.metadata.owner_references
         assert (owner.kind, owner.name, owner.uid) == ("Pod", pod.metadata.name, pod.metadata.uid)
-        assert SECRET in secret.string_data["0.credentials"]
+        assert SECRET in base64.b64decode(secret.data["0.credentials"]).decode()
         assert not kubernetes.secrets, "it goes with the pod"
 
     def test_two_connections_share_a_secret(self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +134,8 @@ class TestCredentials:
             connection="a", directory="/home/sky/.a", files=files, secrets=(SECRET, private_key)
         )
         token = CredentialFiles(connection="t", directory="/home/sky/.t", files={"t": "x"}, secrets=('it\'s "short"',))
-        masked = mount_connections(pod, "base", [connection, token])["masked"].splitlines()
+        (mounted,) = mount_connections(pod, "base", [connection, token])
+        masked = mounted.contents[0]["masked"].decode().splitlines()
         assert set(masked) == {SECRET, *private_key.splitlines(), 'it\'s "short"'}
         (mount,) = [mount for mount in pod.spec.containers[0].volume_mounts if mount.name.endswith("masked")]
         assert mount.mount_path.startswith(f"{SECRETS_DIRECTORY}/")
@@ -227,6 +230,45 @@ class TestEarlierPod:
         run_task(lambda: make_down(credentials=[{"connection": "aws"}]), kubernetes, ti)
         assert len(kubernetes.created) == 1
         assert set(seen) == {name}
+
+    @pytest.mark.parametrize(
+        ("change", "what"),
+        [
+            (lambda spec: setattr(spec.containers[0], "image", "evil"), "containers"),
+            (lambda spec: setattr(spec.containers[0], "command", ["sh", "-c", "env"]), "containers"),
+            (lambda spec: spec.containers.append(k8s.V1Container(name="more", image="evil")), "containers, request"),
+            (lambda spec: setattr(spec, "init_containers", [k8s.V1Container(name="more", image="evil")]), "containers"),
+            (lambda spec: setattr(spec.containers[0], "args", ["{}"]), "request"),
+            (lambda spec: setattr(spec, "automount_service_account_token", True), "automount_service_account_token"),
+        ],
+        ids=["image", "command", "container", "init container", "request", "token"],
+    )
+    def test_one_that_is_not_as_the_task_makes_it_gets_none(
+        self, change: Any, what: str, kubernetes: FakeKubernetes, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ti = self.start(kubernetes)
+        kubernetes.secrets.clear()
+        # Whoever may create pods labels one as this task's.
+        change(kubernetes.created[0].spec)
+        operator = make_down(credentials=[{"connection": "aws"}])
+        context = context_of(operator, ti)
+        operator.render_template_fields(context)
+        operator._begin_try(context)
+        operator.get_or_create_pod(operator.build_pod_request_obj(context), context)
+        assert len(kubernetes.created) == 1
+        assert kubernetes.secrets == {}
+        assert f"it is not as this task would make it ({what})" in capsys.readouterr().out
+
+    def test_one_of_an_earlier_try_gets_its_secret(self, kubernetes: FakeKubernetes) -> None:
+        ti = self.start(kubernetes)
+        (name,) = kubernetes.secrets
+        kubernetes.secrets.clear()
+        operator = make_down(credentials=[{"connection": "aws"}])
+        context = context_of(operator, dataclasses.replace(ti, try_number=2))
+        operator.render_template_fields(context)
+        operator._begin_try(context)
+        operator.get_or_create_pod(operator.build_pod_request_obj(context), context)
+        assert set(kubernetes.secrets) == {name}
 
     def test_one_whose_secret_is_there_already_is_followed(self, kubernetes: FakeKubernetes) -> None:
         kubernetes.life = lambda pod: [pending(), pending(), pending(), *succeeds(pod)]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("deployment")
 
 ALIVE = {("dag", "running"), ("dag", "queued")}
+OVER_HERE = {("dag", "over")}
 
 
 @dataclasses.dataclass
@@ -31,8 +32,9 @@ class Airflow(TaskInstance):
     """A task instance that knows which runs are alive."""
 
     def get_dr_count(self, *, dag_id: str, run_ids: list[str], states: list[str]) -> int:
-        assert states == ["queued", "running"]
-        return sum((dag_id, run_id) in ALIVE for run_id in run_ids)
+        known = ALIVE if states == ["queued", "running"] else OVER_HERE
+        assert states in (["queued", "running"], ["success", "failed"])
+        return sum((dag_id, run_id) in known for run_id in run_ids)
 
 
 def row(run_id: str, name: str | None = None) -> dict[str, Any]:
@@ -73,6 +75,13 @@ def test_one_with_a_name_of_its_own_goes_when_asked_for() -> None:
     assert set(arguments_of(ROWS, named=True)["clusters"]) == {OVER["name"], "dev-box"}
 
 
+@pytest.mark.parametrize("known_runs_only", [True, "yes", "{{ 1 == 1 }}"])
+def test_a_run_of_another_airflow_is_left(known_runs_only: Any) -> None:
+    rows = [*ROWS, row("of another Airflow")]
+    assert set(arguments_of(rows)["clusters"]) == {OVER["name"], rows[-1]["name"]}
+    assert set(arguments_of(rows, known_runs_only=known_runs_only)["clusters"]) == {OVER["name"]}
+
+
 def test_a_dry_run_is_one() -> None:
     assert arguments_of([], dryrun=True) == {"clusters": {}, "half_made": [], "dryrun": True}
 
@@ -106,10 +115,9 @@ def test_airflow_2_looks_for_the_runs_itself() -> None:
         for run_id, state in {"running": "running", "queued": "queued", "done": "success"}.items():
             now = dt.datetime.now(tz=dt.UTC)
             session.add(make_run(dag_id="dag", run_id=run_id, state=state, run_type="manual", execution_date=now))
-    assert set(arguments_of([*ROWS, row("done")], ti=TaskInstance())["clusters"]) == {
-        OVER["name"],
-        row("done")["name"],
-    }
+    rows = [*ROWS, row("done")]
+    assert set(arguments_of(rows, ti=TaskInstance())["clusters"]) == {OVER["name"], row("done")["name"]}
+    assert set(arguments_of(rows, ti=TaskInstance(), known_runs_only=True)["clusters"]) == {row("done")["name"]}
 
 
 class TestPods:

@@ -142,7 +142,6 @@ def test_a_path_on_the_volume_is_left_to_the_pod(path: str, tmp_path: Path) -> N
         pytest.param("- run: a\n", "the task must be a mapping, not list", id="list"),
         pytest.param("null\n", "the task must be a mapping, not empty", id="null"),
         pytest.param("runn: a\n", "runn is not a key", id="typing error"),
-        pytest.param("workdir: .\n", "workdir '.' lies beside the DAG file, which the pod does not have", id="workdir"),
     ],
 )
 def test_a_file_that_is_no_task_is_refused_by_its_path(content: str | None, message: str, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from k8s_sky_provider.operators import (
     SkyLogsOperator,
     SkyPoolApplyOperator,
     SkyPoolDownOperator,
+    SkyReapOperator,
     SkyRsyncDownOperator,
     SkyRsyncUpOperator,
     SkyServeDownOperator,
@@ -108,6 +109,7 @@ WITH: dict[tuple[type[SkyBaseOperator], str], dict[str, Any]] = {
     (SkyJobLaunchOperator, "num_jobs"): {"pool_name": "demo"},
     (SkyJobLogsOperator, "job_id"): {"job_name": None},
     (SkyPoolApplyOperator, "workers"): {"sky_task_yaml": None},
+    (SkyReapOperator, "known_runs_only"): {"named": True},
 }
 """What goes with a parameter."""
 
@@ -169,7 +171,7 @@ class PodError(Exception):
 
 @dataclasses.dataclass
 class Airflow(TaskInstance):
-    """A task instance that knows that no other run is alive."""
+    """A task instance that knows no other run."""
 
     def get_dr_count(self, **_: Any) -> int:
         return 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,8 @@ from unit.k8s_sky_provider.runner import test_actions_serve as serve
 from unit.k8s_sky_provider.runner.test_actions import EXEC, LAUNCH
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from k8s_sky_provider.protocol import JsonValue
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="task")
@@ -38,6 +43,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 class SharedStore(FileStore):
     """A store that notes in the calls of the engine when a lock is taken and freed, and that others have locks of.
 
+    Gates are open and not noted.
+
     :ivar busy: how often a try to take a lock fails
     """
 
@@ -48,6 +55,8 @@ class SharedStore(FileStore):
         self.held: dict[str, bool] = {}
 
     def try_lock(self, name: str, *, shared: bool) -> bool:
+        if name.startswith("gate of "):
+            return True
         if self.busy:
             self.busy -= 1
             return False
@@ -57,6 +66,8 @@ class SharedStore(FileStore):
         return True
 
     def unlock(self, name: str) -> None:
+        if name.startswith("gate of "):
+            return
         del self.held[name]
         self.engine.calls.append(f"unlock {name}")
 
@@ -209,6 +220,69 @@ class TestWaiting:
             ACTIONS[action](run)
         assert actions.cancel(run) == "nothing was undone"
         assert changes(store.engine) == []
+
+
+# A lock is one of a process: each of these is another one, which has the cluster until its input ends.
+SHARING = """
+import pathlib, sys
+from k8s_sky_provider.runner.actions import lock
+from k8s_sky_provider.runner.store import FileStore
+
+print(lock._Gate(FileStore(pathlib.Path(sys.argv[1])), "demo", shared=True).try_lock(), flush=True)
+sys.stdin.read()
+"""
+
+
+class TestTurns:
+    """Who wants a cluster alone gets it although others share it, one after the other and without a pause."""
+
+    @pytest.fixture
+    def others(self) -> Iterator[list[subprocess.Popen[str]]]:
+        pods: list[subprocess.Popen[str]] = []
+        yield pods
+        for pod in pods:
+            pod.communicate()
+
+    def share(self, home: Path, others: list[subprocess.Popen[str]]) -> bool:
+        pod = subprocess.Popen(
+            [sys.executable, "-c", SHARING, str(home)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        others.append(pod)
+        assert pod.stdout is not None
+        return pod.stdout.readline() == "True\n"
+
+    def test_who_comes_later_waits(
+        self, tmp_path: Path, others: list[subprocess.Popen[str]], engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        got: list[bool] = []
+
+        def others_come_and_go(_: float) -> None:
+            assert len(got) < 4, "those that share it take turns for ever"
+            got.append(self.share(tmp_path, others))
+            others.pop(0).communicate()
+
+        store = FileStore(tmp_path)
+        assert self.share(tmp_path, others)
+        monkeypatch.setattr(time, "sleep", others_come_and_go)
+        request = SkyRequest(action="down", arguments=ARGUMENTS["down"], owner=OWNER)
+        with lock.changing(Run(request=request, engine=engine, home=tmp_path, store=store), "demo"):
+            assert got == [False]
+            assert not self.share(tmp_path, others)
+        assert self.share(tmp_path, others)
+
+    def test_who_gives_up_lets_others_in(
+        self, tmp_path: Path, others: list[subprocess.Popen[str]], engine: FakeEngine, waits: list[float]
+    ) -> None:
+        assert self.share(tmp_path, others)
+        request = SkyRequest(action="down", arguments=ARGUMENTS["down"], owner=OWNER)
+        run = Run(request=request, engine=engine, home=tmp_path, store=FileStore(tmp_path))
+        with pytest.raises(ActionFailedError, match="for more than the 3600 s"):
+            ACTIONS["down"](run)
+        assert self.share(tmp_path, others)
 
 
 class TestToldToStop:

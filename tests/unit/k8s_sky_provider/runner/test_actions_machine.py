@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,17 @@ class TestSsh:
         assert (outcome.exit_code, outcome.job_exit_codes) == (ExitCode.JOB_FAILED, [0, 7, 0])
         assert outcome.reason == "The command ended with exit code 7 on machine 1 of cluster demo"
         assert outcome.return_value == ["hello", "oh no", "hello"]
+
+    def test_outputs_that_do_not_fit_are_a_failure_and_no_part_of_them(self, home: Path, engine: FakeEngine) -> None:
+        engine.output = CommandOutput(exit_code=0, output=os.urandom(4000).hex())
+        outcome = ssh(home, engine, nodes="all")
+        assert (outcome.exit_code, outcome.job_exit_codes) == (ExitCode.REQUEST_WRONG, [0, 0, 0])
+        assert outcome.reason.startswith("the outputs of 3 machines do not fit into a result of 4096 bytes: have the")
+        assert outcome.return_value == [engine.output.output] * 3
+        # That it failed says more, and of a text a part is left.
+        engine.outputs = {"node-1": CommandOutput(exit_code=7, output=engine.output.output)}
+        assert ssh(home, engine, nodes="all").exit_code is ExitCode.JOB_FAILED
+        assert ssh(home, engine).exit_code is ExitCode.OK
 
     def test_one_that_took_too_long_is_a_failed_job(self, home: Path, engine: FakeEngine) -> None:
         engine.outputs = {"node-0": CommandOutput(exit_code=0, output="so far", timed_out=True)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import io
 import shlex
 import subprocess
 from pathlib import Path
@@ -10,8 +12,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from k8s_sky_provider.protocol import ExitCode
+from k8s_sky_provider.runner import remote_shell
 from k8s_sky_provider.runner.failure import ActionFailedError
 from unit.k8s_sky_provider import fake_sky
 
@@ -26,7 +31,9 @@ HOSTILE = "x'$(touch${IFS}EXECUTED)'"
 @pytest.fixture(scope="module")
 def modules() -> Iterator[SimpleNamespace]:
     with fake_sky.installed():
-        yield SimpleNamespace(**{name: importlib.import_module(f"{PACKAGE}.{name}") for name in ("machines", "rsync")})
+        yield SimpleNamespace(
+            **{name: importlib.import_module(f"{PACKAGE}.{name}") for name in ("machines", "outputs", "rsync")}
+        )
 
 
 @pytest.fixture
@@ -102,6 +109,96 @@ class TestAnswers:
         with pytest.raises(ActionFailedError, match=r"machine 10\.0\.0\.1-22 does not say what is at") as caught:
             modules.machines.SkyMachines().find_on_machine(machine, "x")
         assert caught.value.exit_code is ExitCode.TRY_AGAIN
+
+
+class TestOutputs:
+    """What a machine prints is kept up to a length, and printed all the same."""
+
+    def read(self, modules: SimpleNamespace, data: bytes, path: str = "/dev/null", **options: Any) -> tuple[str, str]:
+        """Return what is kept of a stream, and what is shown of it."""
+        default: dict[str, Any] = {"stream_logs": True, "skip_lines": [], "replace_crlf": False, "log_path": path}
+        nothing: dict[str, Any] = dict.fromkeys(("end_streaming_at", "line_processor", "streaming_prefix"))
+        shown = io.StringIO(newline="")
+        arguments = SimpleNamespace(**{**default, **nothing, "start_streaming_at": "", **options})
+        return modules.outputs._read(io.BytesIO(data), shown, arguments), shown.getvalue()
+
+    @given(
+        text=st.lists(st.sampled_from(["a", "\n", "\r\n", "\r", "skip", "ö", "begin", "end"]), max_size=20).map(
+            "".join
+        ),
+        options=st.fixed_dictionaries(
+            {},
+            optional={
+                "stream_logs": st.booleans(),
+                "skip_lines": st.just(["skip"]),
+                "replace_crlf": st.booleans(),
+                "streaming_prefix": st.just("(rank 1) "),
+                "start_streaming_at": st.just("begin"),
+                "end_streaming_at": st.just("end"),
+            },
+        ),
+    )
+    def test_a_short_one_is_read_as_skypilot_reads_it(
+        self, modules: SimpleNamespace, text: str, options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        file = tmp_path_factory.getbasetemp() / "log"
+        file.unlink(missing_ok=True)
+        kept, shown = self.read(modules, text.encode(), str(file), **options)
+        expected, printed, begun, ended = "", "", False, False
+        # As log_lib._handle_io_stream of SkyPilot 0.14.1 does.
+        for read in io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8", newline=""):
+            line = f"{read[:-2]}\n" if options.get("replace_crlf") and read.endswith("\r\n") else read
+            if any(words in line for words in options.get("skip_lines", [])):
+                continue
+            begun = begun or options.get("start_streaming_at", "") in line
+            ended = ended or ("end_streaming_at" in options and "end" in line)
+            if options.get("stream_logs", True) and begun and not ended:
+                printed += options.get("streaming_prefix", "") + line
+            expected += line
+        assert (kept, shown) == (expected, printed)
+        assert file.read_bytes().decode() == expected
+
+    @pytest.mark.parametrize("unit", [b"x", b"hello\n"], ids=["no line end", "lines"])
+    def test_of_a_long_one_a_part_is_kept_and_all_is_shown(
+        self, modules: SimpleNamespace, unit: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(modules.outputs, "LONGEST_OUTPUT", 200_000)
+        data = unit * (300_000 // len(unit))
+        kept, shown = self.read(modules, data, streaming_prefix="" if unit == b"x" else None)
+        assert modules.outputs.is_cut(kept)
+        assert kept.removesuffix(modules.outputs.LEFT_OUT) == data[:200_000].decode()
+        assert shown == data.decode()
+        kept, _ = self.read(modules, data[:200_000])
+        assert (kept, modules.outputs.is_cut(kept)) == (data[:200_000].decode(), False)
+
+    def test_a_long_line_has_its_prefix_once(self, modules: SimpleNamespace) -> None:
+        _, shown = self.read(modules, b"x" * 200_000 + b"\ny\n", streaming_prefix="(rank 1) ")
+        assert shown == f"(rank 1) {'x' * 200_000}\n(rank 1) y\n"
+
+    def test_its_source_is_still_what_skypilot_sends_to_clusters(
+        self, modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def _handle_io_stream() -> str:
+            return "SkyPilot's own"
+
+        theirs = SimpleNamespace(_handle_io_stream=_handle_io_stream)
+        monkeypatch.setattr(modules.outputs, "log_lib", theirs)
+        monkeypatch.setattr(modules.outputs, "_read", lambda *_: "ours")
+        modules.outputs.protect()
+        assert theirs._handle_io_stream() == "ours"
+        assert "SkyPilot's own" in inspect.getsource(theirs._handle_io_stream)
+
+    def test_another_skypilot_is_refused(self, modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(modules.outputs, "log_lib", SimpleNamespace())
+        with pytest.raises(ActionFailedError, match="reads outputs in another way"):
+            modules.outputs.protect()
+
+    def test_a_part_of_an_answer_is_none(self, modules: SimpleNamespace) -> None:
+        machine = Machine()
+        machine.output = f"{remote_shell.FOUND}L2hvbWUvc2t5L2EA{modules.outputs.LEFT_OUT}"
+        with pytest.raises(ActionFailedError, match=r"'/home/sky/\*' stands for too many files on machine") as caught:
+            modules.machines.SkyMachines().find_on_machine(machine, "*")
+        assert caught.value.exit_code is ExitCode.REQUEST_WRONG
 
 
 class TestPatterns:

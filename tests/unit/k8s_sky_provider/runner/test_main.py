@@ -134,6 +134,13 @@ def test_a_first_try_asks_the_queue_only_where_no_note_could_have_been_kept(
     assert ("cluster_queue demo" in engine.calls) is is_elsewhere
 
 
+def test_nothing_is_done_without_the_files_that_travel_with_the_task(tmp_path: Path) -> None:
+    engine = FakeEngine("demo")
+    result = run(tmp_path, ask("exec", EXEC, local_files="0" * 64), engine)
+    assert (result.exit_code, engine.calls) == (ExitCode.TRY_AGAIN, [])
+    assert result.reason.startswith("the files that travel with the task have not arrived")
+
+
 class TestProcess:
     """What Kubernetes sees of the runner."""
 
@@ -181,7 +188,7 @@ class TestProcess:
             ((), "the runner takes one argument, the request as JSON, and got 0"),
             (("{}", "{}"), "the runner takes one argument, the request as JSON, and got 2"),
             (("{",), "the request is not JSON"),
-            (('{"protocol": 99}',), "the request is of protocol version 99, this side speaks 2"),
+            (('{"protocol": 99}',), "the request is of protocol version 99, this side speaks 3"),
         ],
         ids=["none", "two", "not JSON", "another version"],
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, SkyRequest
-from k8s_sky_provider.runner.actions import ACTIONS, Run, cancel
-from k8s_sky_provider.runner.actions.once import job_suffix, may_have_submitted
+from k8s_sky_provider.runner.actions import ACTIONS, Outcome, Run, cancel
+from k8s_sky_provider.runner.actions.once import earlier_outcome, job_suffix, may_have_submitted, note_outcome
 from k8s_sky_provider.runner.failure import ActionFailedError, CancelledActionError
 from k8s_sky_provider.runner.state import record_owner
 from k8s_sky_provider.runner.store import FileStore
@@ -201,6 +201,30 @@ def test_a_failure_outlives_the_cluster_for_its_own_try_only(home: Path, owner: 
     outcome = ACTIONS["launch"](start(home, engine, "launch", owner, auto_down=True))
     assert bool(engine.launches) is submitted
     assert outcome.exit_code is (ExitCode.OK if submitted else ExitCode.JOB_FAILED)
+
+
+def test_no_secret_is_in_the_note_of_an_outcome(home: Path) -> None:
+    engine = FakeEngine("demo")
+    engine.files["result.json"] = json.dumps(
+        {"return_value": {"hf_secret": ["is hf_secret", "hf_secret"], "name": 1}}
+    ).encode()
+    run = start(home, engine, "launch", return_file="result.json")
+    run.masked = lambda text: text.replace("hf_secret", "***")
+    ACTIONS["launch"](run)
+    (note,) = (home / ".sky" / "k8s_sky" / "outcomes").iterdir()
+    assert "hf_secret" not in note.read_text()
+    again = ACTIONS["launch"](start(home, FakeEngine(gone=("demo",)), "launch", RETRY, return_file="result.json"))
+    assert again.return_value == {"***": ["is ***", "***"], "name": 1}
+
+
+@pytest.mark.parametrize("value", ["train-hf_secret", ["a/hf_secret"]], ids=str)
+def test_names_in_a_note_are_as_the_result_has_them(home: Path, value: Any) -> None:
+    run = start(home, FakeEngine("demo"), "launch")
+    run.masked = lambda text: text.replace("hf_secret", "***")
+    note_outcome(run, Outcome(return_value=value))
+    noted = earlier_outcome(run)
+    assert noted is not None
+    assert noted.return_value == value
 
 
 def test_a_note_that_cannot_be_read_is_none(home: Path) -> None:
