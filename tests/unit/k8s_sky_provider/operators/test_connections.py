@@ -257,7 +257,7 @@ class TestEarlierPod:
         operator.get_or_create_pod(operator.build_pod_request_obj(context), context)
         assert len(kubernetes.created) == 1
         assert kubernetes.secrets == {}
-        assert f"it is not as this task would make it ({what})" in capsys.readouterr().out
+        assert f"it is not as this task would make it ({what}" in capsys.readouterr().out
 
     def test_one_of_an_earlier_try_gets_its_secret(self, kubernetes: FakeKubernetes) -> None:
         ti = self.start(kubernetes)
