@@ -59,7 +59,7 @@ class LocalFiles:
         # A variable that is not known here may be in the pod.
         if filled.startswith("~") or "://" in filled or _VARIABLE.search(filled):
             return path
-        whole = self._whole(field, filled, beside or self._folder)
+        whole = self.in_bundle(field, filled, beside=beside)
         if whole is None:
             return path
         known = self._sources.get(whole)
@@ -107,8 +107,14 @@ class LocalFiles:
             changed["service"] = {**service, "tls": tls}
         return changed
 
-    def _whole(self, field: str, path: str, beside: Path | None) -> Path | None:
-        """Return the absolute path of what is in the DAG bundle; None if it is a path in the pod."""
+    def in_bundle(self, field: str, path: str, *, beside: Path | None = None) -> Path | None:
+        """Return the absolute path of what is in the DAG bundle; None if it is a path in the pod.
+
+        :param field: what errors call it
+        :param beside: the folder that a relative path starts from; by default that of the DAG file
+        :raises SkyRequestError: if it is no path, or leaves the DAG bundle
+        """
+        beside = beside or self._folder
         if "\0" in path or not _is_encodable(path):
             raise SkyRequestError(f"{field}: {path!r} is not a path")
         if Path(path).is_absolute():

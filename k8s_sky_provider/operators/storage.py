@@ -15,12 +15,11 @@ from k8s_sky_provider.operators.arguments import (
     rendered_text,
     written,
 )
-from k8s_sky_provider.operators.base import SkyBaseOperator, dag_folder
+from k8s_sky_provider.operators.base import SkyBaseOperator, bundle_root, dag_folder
 from k8s_sky_provider.operators.task import TO_BE_RENDERED, read_documents
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
@@ -94,7 +93,7 @@ class SkyVolumeApplyOperator(SkyBaseOperator):
             "use_existing": None if self.use_existing is None else as_flag("use_existing", self.use_existing),
         }
         return {
-            "volume": {} if self.volume is None else _read_volume(self.volume, dag_folder(context)),
+            "volume": {} if self.volume is None else _read_volume(self.volume, context),
             "overrides": {name: value for name, value in overrides.items() if value is not None},
         }
 
@@ -236,11 +235,11 @@ def _check_which(names: object, everything: object) -> None:
         raise SkyRequestError(f"names and all_storage: give one of them ({names!r} and {everything!r})")
 
 
-def _read_volume(volume: object, folder: Path | None) -> str | dict[str, Any]:
+def _read_volume(volume: object, context: Context | None) -> str | dict[str, Any]:
     """Return a volume as the request carries it: its content, or the path where the pod finds it."""
     if isinstance(volume, Mapping):
         return _check_volume(volume, "volume")
-    documents = read_documents(volume, "volume", folder)
+    documents = read_documents(volume, "volume", dag_folder(context), bundle_root(context))
     if isinstance(documents, str):
         return documents
     if len(documents) != 1:

@@ -10,14 +10,17 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from airflow.providers.common.compat.sdk import XComArg
 
 from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.operators.local_files import LocalFiles
 from k8s_sky_provider.protocol import REQUEST_LIMIT, YAML_LIMIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TO_BE_RENDERED = re.compile(r"{[{%]")
 """A template that Jinja has yet to render."""
@@ -112,17 +115,15 @@ def read_documents(
 
     :param field: the operator's argument
     :param bundle_root: the root of the DAG bundle, below which absolute paths are read too; by default that folder
-    :raises SkyRequestError: if it is no path, or the file is missing or no YAML
+    :raises SkyRequestError: if it is no path or leaves the DAG bundle, or the file is missing or no YAML
     """
     if not isinstance(source, str):
         raise SkyRequestError(f"{field}: must be a path or a mapping, not {_type_name(source)}")
-    if source.startswith("~") or (
-        PurePosixPath(source).is_absolute() and not _is_below(source, bundle_root or dag_folder)
-    ):
+    path = None
+    if not source.startswith("~"):
+        path = LocalFiles(folder=dag_folder, root=bundle_root).in_bundle(field, source)
+    if path is None:
         return source
-    if dag_folder is None:
-        raise SkyRequestError(f"{field}: {source!r} is relative, and the folder of the DAG file is not known")
-    path = dag_folder / source
     try:
         with path.open() as file:
             text = file.read(YAML_LIMIT + 1)
@@ -266,7 +267,3 @@ def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
 
 def _type_name(value: object) -> str:
     return "empty" if value is None else type(value).__name__
-
-
-def _is_below(path: str, folder: Path | None) -> bool:
-    return folder is not None and Path(path).is_relative_to(folder)

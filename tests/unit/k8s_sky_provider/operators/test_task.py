@@ -161,6 +161,26 @@ def test_a_file_of_bytes_or_a_folder_is_refused_by_its_path(tmp_path: Path) -> N
             read_task(name, tmp_path)
 
 
+@pytest.mark.parametrize("path", ["../../secret.yaml", "link.yaml"])
+def test_a_file_outside_of_the_bundle_is_not_read(path: str, tmp_path: Path) -> None:
+    """Whoever may trigger a DAG may write such a path, where it comes out of params."""
+    folder = tmp_path / "bundle" / "dags"
+    folder.mkdir(parents=True)
+    (tmp_path / "secret.yaml").write_text("run: cat the worker's own files\n")
+    (folder / "link.yaml").symlink_to(tmp_path / "secret.yaml")
+    with pytest.raises(SkyRequestError, match=re.escape(f"sky_task_yaml: {path!r} leaves the DAG bundle")) as caught:
+        read_task(path, folder, folder.parent)
+    assert "own files" not in str(caught.value)
+    of_the_pod = f"{folder.parent}/../secret.yaml"
+    assert read_task(of_the_pod, folder, folder.parent) == of_the_pod
+
+
+def test_a_file_elsewhere_in_the_bundle_is_read(tmp_path: Path) -> None:
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "common.yaml").write_text("run: hostname\n")
+    assert read_task("../common.yaml", tmp_path / "dags", tmp_path) == {"run": "hostname"}
+
+
 def test_a_relative_path_needs_the_folder_of_the_dag() -> None:
     with pytest.raises(SkyRequestError, match=r"'task\.yaml' is relative, and the folder of the DAG file is not known"):
         read_task("task.yaml", None)
