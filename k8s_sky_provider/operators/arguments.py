@@ -303,7 +303,7 @@ def check_names_of_containers(name: str, value: object) -> None:
     """
     names = value if isinstance(value, (list, tuple, set)) else [value]
     if not (value is None or isinstance(value, bool) or all(isinstance(one, str) for one in names)):
-        raise SkyRequestError(f"{name}: {value!r} must be True, the name of a container or a list of names")
+        raise SkyRequestError(f"{name}: {shown(value)} must be True, the name of a container or a list of names")
 
 
 def rendered_text(name: str, value: object) -> str | None:

@@ -251,6 +251,10 @@ class TestPod:
         with pytest.raises(exceptions.SkyRequestError, match=f"^{name}: {re.escape(repr(value))} must be True"):
             make_launch(**{name: value})
 
+    def test_containers_whose_logs_are_asked_for_are_no_long_number(self) -> None:
+        with pytest.raises(exceptions.SkyRequestError, match=r"^container_logs: a number of thousands of digits "):
+            make_launch(container_logs=10**5000)
+
     @pytest.mark.parametrize("value", [None, True, "base", ["base", "sidecar"], ("base",)])
     def test_containers_whose_logs_are_asked_for_are_named_in_all_ways(self, value: object) -> None:
         assert make_launch(container_logs=value).container_logs == (value or "base")
