@@ -209,7 +209,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         )
         if self.arguments:
             raise SkyRequestError(
-                f"arguments: {self.arguments!r}: the pod's one argument is the request; leave it out. "
+                "arguments: the pod's one argument is the request; leave it out. "
                 "Run commands with SkyBashOperator, or on a machine with SkySSHOperator"
             )
         if on_cancel is not None:

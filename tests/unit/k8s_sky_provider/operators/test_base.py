@@ -237,9 +237,11 @@ class TestPod:
         assert container.items() >= expected.items()
 
     def test_arguments_of_the_container_are_refused(self) -> None:
-        message = re.escape("arguments: ['echo hi']: the pod's one argument is the request")
-        with pytest.raises(exceptions.SkyRequestError, match=message):
-            make_launch(cmds=["bash", "-c"], arguments=["echo hi"])
+        message = r"^arguments: the pod's one argument is the request; leave it out\. Run commands with SkyBashOperator"
+        with pytest.raises(exceptions.SkyRequestError, match=message) as caught:
+            make_launch(cmds=["bash", "-c"], arguments=["echo a-password"])
+        # It may be a secret.
+        assert "a-password" not in str(caught.value)
 
     def test_arguments_of_the_container_are_refused_in_default_args(self) -> None:
         with pytest.raises(exceptions.SkyRequestError, match=r"^arguments: "):
