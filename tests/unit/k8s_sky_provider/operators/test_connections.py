@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import logging
 from typing import Any
 
@@ -197,6 +198,22 @@ class TestCredentials:
         with pytest.raises(SkyDeploymentError, match=r"connection 'aws' is for /home/sky/\.aws"):
             run_task(lambda: make_down(credentials=entries), kubernetes)
         assert not kubernetes.created
+
+
+@pytest.mark.usefixtures("_aws")
+def test_a_deferred_task_leaves_no_cloud_key_and_no_request_in_airflows_database(kubernetes: FakeKubernetes) -> None:
+    kubernetes.life = lambda pod: [running(), *succeeds(pod)]
+    operator = make_down(cluster_name="the-clusters-name", credentials=[{"connection": "aws"}], deferrable=True)
+    context = context_of(operator, TaskInstance())
+    operator.render_template_fields(context)
+    with pytest.raises(TaskDeferred) as caught:
+        operator.execute(context)
+    assert caught.value.trigger is not None
+    row = json.dumps([caught.value.trigger.serialize(), caught.value.kwargs], default=str)
+    assert kubernetes.created[0].metadata.name in row
+    assert "the-clusters-name" in str(kubernetes.created[0].to_dict())
+    assert SECRET not in row
+    assert "the-clusters-name" not in row
 
 
 @pytest.mark.usefixtures("_aws")
