@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST_AIRFLOW := .build/matrix/airflow-2.11-cncf-kubernetes-10.20
 UPSTREAM := .build/upstream/venv
+# The newest SkyPilot, with no cloud's extra: it is asked what it makes of task files.
+SKYPILOT := .build/skypilot
+SKYPILOT_LOCK := $(lastword $(sort $(wildcard requirements/skypilot-0.*.txt)))
 
 .PHONY: help
 help: ## list the targets
@@ -15,7 +18,7 @@ demo: deploy ## run the quickstart DAG on a local Kubernetes and show what it do
 	hack/demo
 
 .PHONY: test
-test: check test-oldest-airflow test-chart test-e2e ## all tests: lint, types, unit, chart, end to end on a local Kubernetes
+test: check test-oldest-airflow test-chart test-skypilot test-e2e ## all tests: lint, types, unit, chart, end to end on a local Kubernetes
 
 .PHONY: check
 check: lint types test-unit ## the inner loop: lint, types, unit tests
@@ -49,6 +52,10 @@ test-matrix: $(VENV)/installed ## tests on all versions of Airflow, SkyPilot and
 .PHONY: test-chart
 test-chart: $(VENV)/installed tools ## the chart as helm renders it
 	$(BIN)/pytest tests/chart
+
+.PHONY: test-skypilot
+test-skypilot: $(VENV)/installed $(SKYPILOT)/installed ## what our operators and runner, and SkyPilot itself, make of 180 task files
+	$(BIN)/pytest tests/skypilot -q
 
 .PHONY: test-e2e
 test-e2e: $(VENV)/installed ## real DAGs on a local Kubernetes
@@ -120,6 +127,10 @@ $(VENV)/installed: requirements/dev.txt pyproject.toml hack/venv
 
 $(UPSTREAM)/installed: requirements/upstream.txt pyproject.toml hack/venv
 	hack/venv $(@D) $<
+	@touch $@
+
+$(SKYPILOT)/installed: $(SKYPILOT_LOCK) hack/venv
+	hack/venv $(@D) $< skypilot setuptools
 	@touch $@
 
 .build/matrix/%/installed: requirements/matrix/%.txt pyproject.toml hack/venv
