@@ -1,8 +1,9 @@
 """Runs in SkyPilot's environment, without Airflow: what SkyPilot makes of each file of the corpus.
 
-Reads JSON from the standard input: path of a file -> the request's ``task`` or ``volume`` that an operator sends for it, or
-null if it refuses the file. Writes JSON into the file that is its argument: path -> ``{"file": ..., "request": ...}``, what SkyPilot's command line makes of the
-file and what the runner makes of the request, each as SkyPilot writes it or ``{"error": ...}``; and SkyPilot's schemas.
+Reads JSON from the standard input: path of a file -> the request's ``task`` or ``volume`` that an operator sends for
+it, or null if it refuses the file. Writes JSON into the file that is its argument: of each file what SkyPilot's command
+line makes of it and what the runner makes of the request, as SkyPilot writes it or ``{"error": ...}``; and SkyPilot's
+schemas and aliases.
 """
 
 from __future__ import annotations

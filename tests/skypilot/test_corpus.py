@@ -1,4 +1,4 @@
-"""What SkyPilot takes, our operators and runner take: each file of a corpus that has every form of SkyPilot's schemas."""
+"""What SkyPilot takes, our operators and runner take: a corpus of task files with every form of SkyPilot's schemas."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from skypilot.schema import forms, forms_of
+from unit.k8s_sky_provider.operators.running import context_of, make_dag
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators import (
@@ -19,11 +21,9 @@ from k8s_sky_provider.operators import (
     SkyPoolApplyOperator,
     SkyServeUpOperator,
     SkyVolumeApplyOperator,
+    yaml_keys,
 )
-from k8s_sky_provider.operators import yaml_keys
 from k8s_sky_provider.protocol import LOCAL_FILES_DIRECTORY
-from skypilot.schema import forms, forms_of
-from unit.k8s_sky_provider.operators.running import context_of, make_dag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +149,7 @@ def test_every_form_of_skypilots_schemas_is_in_a_file(name: str, skypilot: dict[
     files = [file for file in FILES if (file.parent.name == "volumes") is is_volume]
     had = {form for file in files for document in yaml.safe_load_all(file.read_text()) for form in forms_of(document)}
     known = {PLACES[name] + form for form in forms(skypilot["schemas"][name])}
-    assert len(known) > 20  # noqa: PLR2004  # the schema was found
+    assert len(known) > 20  # the schema was found
     assert known - had - OF_NO_FILE.keys() == set()
     assert {form for form in OF_NO_FILE if form in known and form in had} == set()
 
