@@ -155,7 +155,7 @@ def test_no_signature_is_logged_or_in_an_error(caplog: pytest.LogCaptureFixture)
             "b?signature=secret-word": httpx.Response(403),
         }
     )
-    with pytest.raises(SkyRequestError, match="'https://example.com/a' answers 403") as refused:
+    with pytest.raises(SkyRequestError, match=r"'https://example\.com/a' answers 403") as refused:
         task_url.read("sky_task_yaml", "https://example.com/a?signature=secret-word", transport=web)
     assert len(web.asked) == len(["a", "b"])
     assert "secret-word" not in caplog.text + str(refused.value)
