@@ -229,8 +229,9 @@ def check_no_password(field: str, envs: object) -> None:
     """
     if isinstance(envs, Mapping) and envs.get(_DOCKER_PASSWORD) is not None:
         raise SkyRequestError(
-            f"{field}: {_DOCKER_PASSWORD} is a secret: name it as one (job_secrets=[{_DOCKER_PASSWORD!r}]), and give "
-            'the Kubernetes Secret that has it as a key: credentials=[{"secret": ..., "env": True}]'
+            f"{field}: {_DOCKER_PASSWORD} is a secret: name it as one, together with SKYPILOT_DOCKER_USERNAME and "
+            "SKYPILOT_DOCKER_SERVER (job_secrets), and give the Kubernetes Secret that has the three as keys: "
+            'credentials=[{"secret": ..., "env": True}]'
         )
 
 
