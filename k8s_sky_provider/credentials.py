@@ -1,4 +1,4 @@
-"""Airflow connections -> the files in which SkyPilot looks for a cloud's credentials.
+"""Airflow connections -> the files in which SkyPilot looks for a cloud's credentials, and variables for jobs.
 
 Only fields of the connection are read: no Airflow provider of a cloud needs to be installed.
 """
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
 from k8s_sky_provider.exceptions import SkyCredentialsError
-from k8s_sky_provider.protocol import read_json
+from k8s_sky_provider.protocol import SECRETS_DIRECTORY, read_json
 from k8s_sky_provider.workspace import HOME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from airflow.providers.common.compat.sdk import Connection
 
@@ -35,12 +35,14 @@ class CredentialFiles:
     :param directory: where the pod has the files
     :param files: name -> content
     :param secrets: what is secret in them: they have names of regions and projects too
+    :param are_variables: whether each file is an environment variable, too
     """
 
     connection: str
     directory: str
     files: dict[str, str] = dataclasses.field(repr=False)
     secrets: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    are_variables: bool = False
 
 
 def read_connection(credential: Credential) -> CredentialFiles:
@@ -53,11 +55,14 @@ def read_connection(credential: Credential) -> CredentialFiles:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:
         raise SkyCredentialsError(f"credentials: connection {conn_id!r} does not exist") from error
+    if credential.variables:
+        return _variables(connection, credential.variables)
     cloud = credential.cloud or _CLOUD_OF_TYPE.get(str(connection.conn_type))
     if cloud is None:
         raise SkyCredentialsError(
             f"credentials: connection {conn_id!r} is of type {connection.conn_type!r}, which says no cloud. "
-            f'Add "cloud" to the entry: one of {", ".join(sorted(_TOKEN_FILES))}; or use a Secret (docs/credentials.md)'
+            f'Add "cloud" to the entry: one of {", ".join(sorted(_TOKEN_FILES))}; or "env", where a job needs its '
+            "password or another field; or use a Secret (docs/credentials.md)"
         )
     if cloud == "azure":
         raise SkyCredentialsError(
@@ -77,6 +82,34 @@ def read_connection(credential: Credential) -> CredentialFiles:
     for secret in secrets:
         mask_secret(secret)
     return CredentialFiles(connection=conn_id, directory=str(HOME / directory), files=files, secrets=secrets)
+
+
+def _variables(connection: Connection, variables: Mapping[str, str]) -> CredentialFiles:
+    values = {name: _field(connection, name, field) for name, field in variables.items()}
+    for value in values.values():
+        _mask(value)
+    return CredentialFiles(
+        connection=connection.conn_id,
+        # Where variables of Secrets are too: a job may have them. No Secret can have this name.
+        directory=f"{SECRETS_DIRECTORY}/connection_{next(iter(values))}",
+        files=values,
+        secrets=tuple(values.values()),
+        are_variables=True,
+    )
+
+
+def _field(connection: Connection, variable: str, field: str) -> str:
+    value = _extra(connection).get(field.removeprefix("extra.")) if "." in field else getattr(connection, field)
+    if value is None or value == "":
+        raise SkyCredentialsError(
+            f"credentials: connection {connection.conn_id!r} has no {field}, which is to be {variable}"
+        )
+    text = value if isinstance(value, str) else json.dumps(value)
+    if "\0" in text:
+        raise SkyCredentialsError(
+            f"credentials: connection {connection.conn_id!r}: {field} has a NUL, which no variable can have"
+        )
+    return text
 
 
 def _mask(content: str) -> None:

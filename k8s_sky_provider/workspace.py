@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import re
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from k8s_sky_provider.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 HOME = PurePosixPath("/home/sky")
 """The same in every pod: SkyPilot stores absolute paths of keys in its database."""
@@ -107,20 +108,25 @@ class SecretKey:
         return cls(secret=secret, key=key)
 
 
+CONNECTION_FIELDS = ("login", "password", "host", "port", "schema")
+"""Fields of an Airflow connection that can be a variable, besides ``extra.<key>``."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Credential:
     """Cloud credentials: a reference to a Kubernetes Secret, or to an Airflow connection.
 
     :param secret: name of the Secret
     :param path: directory, relative to the home directory, in which the Secret's keys become files (``.aws``)
-    :param env: whether the Secret's keys become environment variables instead
+    :param env: whether the Secret's keys become environment variables instead; of a connection, which: variable ->
+        its field (``login``, ``password``, ``host``, ``port``, ``schema``, ``extra.<key>``)
     :param connection: id of the Airflow connection, instead of ``secret``
     :param cloud: the connection's cloud, where its type does not say it (:mod:`k8s_sky_provider.credentials`)
     """
 
     secret: str = ""
     path: str | None = None
-    env: bool = False
+    env: bool | Mapping[str, str] = False
     connection: str | None = None
     cloud: str | None = None
 
@@ -129,20 +135,24 @@ class Credential:
         """Read one entry of ``credentials``.
 
         :param where: what the error calls the setting
-        :raises SkyDeploymentError: if it is not ``{"secret": ..., "path": ...}``, ``{"secret": ..., "env": true}``
-            or ``{"connection": ...}``
+        :raises SkyDeploymentError: if it is not ``{"secret": ..., "path": ...}``, ``{"secret": ..., "env": true}``,
+            ``{"connection": ...}`` or ``{"connection": ..., "env": {"VARIABLE": "field"}}``
         """
         example = (
-            '{"secret": "aws-credentials", "path": ".aws"}, {"secret": "lambda-key", "env": true} '
-            'or {"connection": "aws_default"}'
+            '{"secret": "aws-credentials", "path": ".aws"}, {"secret": "lambda-key", "env": true}, '
+            '{"connection": "aws_default"} or {"connection": "wandb", "env": {"WANDB_API_KEY": "password"}}'
         )
         if isinstance(data, Credential):
             return data
         if isinstance(data, dict) and "connection" in data:
-            if set(data) - {"connection", "cloud"} or not all(isinstance(v, str) and v for v in data.values()):
+            texts = [value for key, value in data.items() if key != "env"]
+            if set(data) - {"connection", "cloud", "env"} or not all(isinstance(v, str) and v for v in texts):
                 raise SkyDeploymentError(
-                    f"{where}: connection {data['connection']!r} takes no more than a cloud; an entry is {example}"
+                    f"{where}: connection {data['connection']!r} takes no more than a cloud or env; "
+                    f"an entry is {example}"
                 )
+            if "env" in data:
+                _check_variables(where, data)
             return cls(**data)
         if not isinstance(data, dict) or not isinstance(data.get("secret"), str) or not data["secret"]:
             raise SkyDeploymentError(f"{where}: {data!r} names no Secret; an entry is {example}")
@@ -164,9 +174,32 @@ class Credential:
         return cls(**data)
 
     @property
+    def variables(self) -> Mapping[str, str]:
+        """The variables that a connection is for, with its fields."""
+        return self.env if isinstance(self.env, Mapping) else {}
+
+    @property
     def directory(self) -> str:
         """Where the pod mounts the Secret."""
         return str(HOME / self.path) if self.path else f"{SECRETS_DIRECTORY}/{self.secret}"
+
+
+def _check_variables(where: str, entry: Mapping[str, Any]) -> None:
+    which = f"{where}: env of connection {entry['connection']!r}"
+    if "cloud" in entry:
+        raise SkyDeploymentError(f"{which}: a connection is for a cloud or for variables; make two entries of it")
+    if not isinstance(entry["env"], Mapping) or not entry["env"]:
+        raise SkyDeploymentError(
+            f'{which} must be variables with the fields that they get, as {{"WANDB_API_KEY": "password"}}, '
+            f"not {entry['env']!r}"
+        )
+    for variable, field in entry["env"].items():
+        if not isinstance(variable, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,252}", variable):
+            raise SkyDeploymentError(f"{which}: {variable!r} is not the name of an environment variable")
+        if field not in CONNECTION_FIELDS and not (isinstance(field, str) and re.fullmatch(r"extra\..+", field)):
+            raise SkyDeploymentError(
+                f"{which}: {variable}: {field!r} is not a field; fields are {', '.join(CONNECTION_FIELDS)}, extra.<key>"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -165,8 +165,10 @@ resources:
 {{- define "sky.credentials" -}}
 {{- $credentials := list -}}
 {{- range $index, $entry := .Values.credentials -}}
-{{- if $entry.connection -}}
-{{- $credentials = append $credentials (pick $entry "connection" "cloud") -}}
+{{- if ne (kindIs "map" $entry.env) (and (hasKey $entry "connection") (hasKey $entry "env")) -}}
+{{- fail (printf "credentials[%d] (%s): env is true of a Secret, and variables with their fields of a connection: {WANDB_API_KEY: password}" $index (or $entry.secretName $entry.connection)) -}}
+{{- else if $entry.connection -}}
+{{- $credentials = append $credentials (pick $entry "connection" "cloud" "env") -}}
 {{- else if and $entry.path $entry.env -}}
 {{- fail (printf "credentials[%d] (%s): give either path or env: true, not both" $index $entry.secretName) -}}
 {{- else if $entry.path -}}

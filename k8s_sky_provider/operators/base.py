@@ -124,7 +124,8 @@ class SkyBaseOperator(KubernetesPodOperator):
     :param volume_claim: PersistentVolumeClaim with SkyPilot's state (templated)
     :param config_map: ConfigMap with SkyPilot's ``config.yaml`` (templated)
     :param credentials: cloud credentials, from Secrets: ``{"secret": name, "path": directory below the home}``
-        or ``{"secret": name, "env": True}``, and from Airflow connections: ``{"connection": id}``
+        or ``{"secret": name, "env": True}``, and from Airflow connections: ``{"connection": id}`` or, for jobs,
+        ``{"connection": id, "env": {variable: field}}``
     :param startup_timeout_seconds: how long the pod may take to start, image pull and node scale-up included
         (templated)
     :param startup_check_interval_seconds: how often that is looked at (templated)

@@ -88,6 +88,8 @@ def mount_connections(pod: k8s.V1Pod, container_name: str, connections: Sequence
             connection.directory,
             f"credentials: connection {connection.connection!r}",
         )
+        if connection.are_variables:
+            _add_variables(pod, container_name, name, {file: f"{index}.{file}" for file in connection.files})
     # The triggerer, which logs for a deferred task, knows no secret of this process: the runner masks them itself.
     masked = sorted({value for connection in connections for value in connection.secrets})
     data[_MASKED] = "\n".join(masked).encode()
@@ -153,6 +155,21 @@ def _mount(pod: k8s.V1Pod, container_name: str, volume: k8s.V1Volume, directory:
     pod.spec.volumes = [*(pod.spec.volumes or []), volume]
     mount = k8s.V1VolumeMount(name=volume.name, mount_path=directory, read_only=True)
     container.volume_mounts = [*(container.volume_mounts or []), mount]
+
+
+def _add_variables(pod: k8s.V1Pod, container_name: str, secret: str, keys: Mapping[str, str]) -> None:
+    """Add environment variables that are keys of a Secret.
+
+    :raises SkyDeploymentError: if the container has a variable of that name already
+    """
+    container = next(container for container in pod.spec.containers if container.name == container_name)
+    for name, key in keys.items():
+        if any(variable.name == name for variable in container.env or []):
+            raise SkyDeploymentError(
+                f"credentials: {name}: the pod has another variable of that name already; give one of them"
+            )
+        source = k8s.V1EnvVarSource(secret_key_ref=k8s.V1SecretKeySelector(name=secret, key=key))
+        container.env = [*(container.env or []), k8s.V1EnvVar(name=name, value_from=source)]
 
 
 def create_for_pod(client: CoreV1Api, pod: k8s.V1Pod, all_of_them: Sequence[PodSecrets], *, is_new: bool) -> None:

@@ -29,7 +29,11 @@ API_SERVER = {
     "endpointSecret": "sky-api-url",
     "existingSecret": "sky-api-token",
 }
-CONNECTIONS = [{"connection": "aws_default"}, {"connection": "lambda", "cloud": "lambda"}]
+CONNECTIONS = [
+    {"connection": "aws_default"},
+    {"connection": "lambda", "cloud": "lambda"},
+    {"connection": "wandb", "env": {"WANDB_API_KEY": "password"}},
+]
 EVERYTHING: dict[str, Any] = merge(
     IMAGE,
     {
@@ -71,7 +75,8 @@ def test_all_defaults() -> None:
         "config_map": "sky-config",
         "default_image_id": "docker:registry.example.com/sky/cluster:1",
         "credentials": '[{"path":".aws","secret":"aws"},{"env":true,"secret":"runpod"},'
-        '{"connection":"aws_default"},{"cloud":"lambda","connection":"lambda"}]',
+        '{"connection":"aws_default"},{"cloud":"lambda","connection":"lambda"},'
+        '{"connection":"wandb","env":{"WANDB_API_KEY":"password"}}]',
         "state_mode": "database",
         "database_secret": "sky-database/uri",
         "default_resources": '{"cpus":"4+","infra":"aws"}',
@@ -143,6 +148,7 @@ def test_credentials_are_what_the_provider_parses() -> None:
         ("runpod", None, True, None, None),
         ("", None, False, "aws_default", None),
         ("", None, False, "lambda", "lambda"),
+        ("", None, {"WANDB_API_KEY": "password"}, "wandb", None),
     ]
 
 
@@ -154,9 +160,13 @@ def test_credentials_are_what_the_provider_parses() -> None:
         {"connection": "aws", "secretName": "aws"},
         {"connection": "aws", "path": ".aws"},
         {"secretName": "aws", "path": ".aws", "cloud": "aws"},
+        {"connection": "aws", "env": {}},
+        {"connection": "aws", "env": {"NO-NAME": "password"}},
+        {"connection": "aws", "env": {"KEY": "passwort"}},
+        {"connection": "aws", "cloud": "aws", "env": {"KEY": "password"}},
     ],
 )
-def test_a_credential_is_a_secret_or_a_connection(entry: dict[str, str]) -> None:
+def test_a_credential_is_a_secret_or_a_connection(entry: dict[str, Any]) -> None:
     with pytest.raises(RenderError, match=r"/credentials/0|credentials.0"):
         render({"credentials": [entry]})
 
@@ -308,6 +318,8 @@ def test_only_airflow_brings_secrets() -> None:
     [
         ({"secretName": "aws"}, "credentials[0] (aws): say what becomes of the Secret"),
         ({"secretName": "aws", "path": ".aws", "env": True}, "credentials[0] (aws): give either path or env"),
+        ({"secretName": "aws", "env": {"KEY": "password"}}, "credentials[0] (aws): env is true of a Secret"),
+        ({"connection": "aws", "env": True}, "credentials[0] (aws): env is true of a Secret"),
     ],
 )
 def test_a_credential_is_files_or_environment(entry: dict[str, Any], message: str) -> None:

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 DAG_ID = "e2e_connection"
 KEY = "e2e/secret+access-key-of-40-characters00"
+FIELD = "a-field-of-another-connection"
+OF_A_FIELD = {"connection": "e2e_field", "env": {"E2E_FIELD": "extra.token"}}
 CONNECTIONS = [
+    {"connection_id": "e2e_field", "conn_type": "generic", "extra": json.dumps({"token": FIELD})},
     {"connection_id": "e2e_aws", "conn_type": "aws", "login": "AKIAE2E", "password": KEY},
     {
         "connection_id": "e2e_sky",
         "conn_type": "skypilot",
-        "extra": json.dumps({"credentials": json.dumps([{"connection": "e2e_aws"}])}),
+        "extra": json.dumps({"credentials": json.dumps([{"connection": "e2e_aws"}, OF_A_FIELD])}),
     },
 ]
 
@@ -51,6 +54,8 @@ def test_credentials_of_a_connection_are_files_in_the_pod_and_shown_nowhere(
     assert "440 root" in log
     assert "aws_access_key_id = ***" in log
     assert "aws_secret_access_key = ***" in log
+    assert f"a variable of {len(FIELD)} characters: ***" in log
+    assert FIELD not in log
     assert KEY not in json.dumps([log, task, airflow.xcom(DAG_ID, run_id, task_id, "result")])
 
 

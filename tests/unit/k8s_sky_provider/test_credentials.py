@@ -147,6 +147,43 @@ def test_clouds_with_one_key(cloud: str, monkeypatch: pytest.MonkeyPatch, masked
     assert key in masked
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("login", "me"),
+        ("password", "p w\nd"),
+        ("host", "db.example.com"),
+        ("port", "5432"),
+        ("schema", "train"),
+        ("extra.token", "t-1"),
+        ("extra.scopes", '["a", "b"]'),
+        ("extra.with.dots", "d"),
+    ],
+)
+def test_a_field_becomes_a_variable(field: str, value: str, monkeypatch: pytest.MonkeyPatch, masked: list[str]) -> None:
+    extra = {"token": "t-1", "scopes": ["a", "b"], "with.dots": "d"}
+    fields: dict[str, Any] = {
+        "password": "p w\nd",
+        "host": "db.example.com",
+        "port": 5432,
+        "schema": "train",
+        "extra": extra,
+    }
+    set_connection(monkeypatch, "mine", "generic", login="me", **fields)
+    read = read_connection(Credential(connection="mine", env={"MINE": field}))
+    assert read.files == {"MINE": value}
+    assert read.are_variables
+    assert value in masked
+    assert value in read.secrets
+
+
+@pytest.mark.parametrize("field", ["login", "password", "host", "port", "schema", "extra.token"])
+def test_a_field_without_a_value_is_named(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_connection(monkeypatch, "mine", "generic", extra={"token": ""})
+    with pytest.raises(SkyCredentialsError, match=rf"connection 'mine' has no {field}, which is to be MINE"):
+        read_connection(Credential(connection="mine", env={"MINE": field}))
+
+
 SERVICE_ACCOUNT = {"type": "service_account"}
 
 

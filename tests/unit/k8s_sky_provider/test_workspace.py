@@ -149,6 +149,18 @@ def test_a_deployment_that_is_a_label_is_taken(name: str) -> None:
         pytest.param({"connection": 3}, "connection 3 takes no more than a cloud", id="connection of a wrong type"),
         pytest.param({"connection": "a", "path": ".a"}, "takes no more than a cloud", id="connection with a path"),
         pytest.param({"connection": "a", "secret": "a"}, "takes no more than a cloud", id="connection and Secret"),
+        *(
+            pytest.param({"connection": "a", **entry}, message, id=f"connection: {entry}")
+            for entry, message in [
+                ({"env": True}, "env of connection 'a' must be variables with the fields that they get"),
+                ({"env": {}}, "must be variables with the fields that they get"),
+                ({"env": {"A B": "password"}}, "'A B' is not the name of an environment variable"),
+                ({"env": {"A": "passwort"}}, "A: 'passwort' is not a field; fields are login, password"),
+                ({"env": {"A": "extra."}}, "A: 'extra.' is not a field"),
+                ({"env": {"A": 1}}, "A: 1 is not a field"),
+                ({"env": {"A": "login"}, "cloud": "aws"}, "a connection is for a cloud or for variables"),
+            ]
+        ),
         pytest.param({"secret": "aws", "path": ""}, "must lie below the home", id="empty path"),
         pytest.param({"secret": "aws", "path": 3}, "must lie below the home", id="path of a wrong type"),
     ],

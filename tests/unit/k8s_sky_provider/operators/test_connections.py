@@ -125,6 +125,43 @@ class TestCredentials:
         assert [volume.secret.items[0].key for volume in volumes] == ["0.credentials", "1.lambda_keys", "masked"]
         assert len({volume.secret.secret_name for volume in volumes}) == 1
 
+    def test_a_field_is_a_variable_and_a_file_by_reference(
+        self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        set_connection(monkeypatch, "wandb", "generic", password="a-key-of-wandb")  # noqa: S106  # of nothing
+        entries = [{"connection": "wandb", "env": {"WANDB_API_KEY": "password"}}]
+        made: dict[str, Any] = {}
+        kubernetes.while_running = lambda: made.update(kubernetes.secrets)
+        run_task(lambda: make_down(credentials=entries), kubernetes)
+        (container,) = kubernetes.pod.spec.containers
+        (variable,) = [one for one in container.env if one.name == "WANDB_API_KEY"]
+        reference = variable.value_from.secret_key_ref
+        (secret,) = made.values()
+        assert reference.name == secret.metadata.name
+        assert base64.b64decode(secret.data[reference.key]).decode() == "a-key-of-wandb"
+        (mount,) = [one for one in container.volume_mounts if one.mount_path.endswith("connection_WANDB_API_KEY")]
+        (volume,) = [one for one in kubernetes.pod.spec.volumes if one.name == mount.name]
+        assert [(item.key, item.path) for item in volume.secret.items] == [(reference.key, "WANDB_API_KEY")]
+        assert mount.mount_path.startswith(f"{SECRETS_DIRECTORY}/")
+        assert "a-key-of-wandb" not in str(kubernetes.pod)
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"env_vars": {"KEY": "other"}},
+            {"credentials": [{"connection": "two", "env": {"A": "login", "KEY": "login"}}]},
+        ],
+    )
+    def test_a_variable_that_is_there_already_is_named(
+        self, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+    ) -> None:
+        set_connection(monkeypatch, "one", "generic", password="a-key-of-one")  # noqa: S106  # of nothing
+        set_connection(monkeypatch, "two", "generic", login="me")
+        entries = [{"connection": "one", "env": {"KEY": "password"}}, *more.get("credentials", [])]
+        with pytest.raises(SkyDeploymentError, match="credentials: KEY: the pod has another variable of that name"):
+            run_task(lambda: make_down(**{**more, "credentials": entries}), kubernetes)
+        assert not kubernetes.created
+
     def test_the_runner_gets_to_know_what_to_mask_in_its_log(self) -> None:
         pod = k8s.V1Pod(
             metadata=k8s.V1ObjectMeta(name="pod"), spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base")])
