@@ -129,6 +129,17 @@ def test_a_deployment_that_is_a_label_is_taken(name: str) -> None:
     assert Workspace.resolve(image="image", volume_claim="claim", deployment=name).deployment == name
 
 
+WRONG_ENV: list[tuple[dict[str, Any], str]] = [
+    ({"env": True}, "env of connection 'a' must be variables with the fields that they get"),
+    ({"env": {}}, "must be variables with the fields that they get"),
+    ({"env": {"A B": "password"}}, "'A B' is not the name of an environment variable"),
+    ({"env": {"A": "passwort"}}, "A: 'passwort' is not a field; fields are login, password"),
+    ({"env": {"A": "extra."}}, "A: 'extra.' is not a field"),
+    ({"env": {"A": 1}}, "A: 1 is not a field"),
+    ({"env": {"A": "login"}, "cloud": "aws"}, "a connection is for a cloud or for variables"),
+]
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -151,15 +162,7 @@ def test_a_deployment_that_is_a_label_is_taken(name: str) -> None:
         pytest.param({"connection": "a", "secret": "a"}, "takes no more than a cloud", id="connection and Secret"),
         *(
             pytest.param({"connection": "a", **entry}, message, id=f"connection: {entry}")
-            for entry, message in [
-                ({"env": True}, "env of connection 'a' must be variables with the fields that they get"),
-                ({"env": {}}, "must be variables with the fields that they get"),
-                ({"env": {"A B": "password"}}, "'A B' is not the name of an environment variable"),
-                ({"env": {"A": "passwort"}}, "A: 'passwort' is not a field; fields are login, password"),
-                ({"env": {"A": "extra."}}, "A: 'extra.' is not a field"),
-                ({"env": {"A": 1}}, "A: 1 is not a field"),
-                ({"env": {"A": "login"}, "cloud": "aws"}, "a connection is for a cloud or for variables"),
-            ]
+            for entry, message in WRONG_ENV
         ),
         pytest.param({"secret": "aws", "path": ""}, "must lie below the home", id="empty path"),
         pytest.param({"secret": "aws", "path": 3}, "must lie below the home", id="path of a wrong type"),
