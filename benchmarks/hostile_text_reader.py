@@ -25,7 +25,7 @@ from unit.k8s_sky_provider import fake_sky
 from k8s_sky_provider import pod_logs, protocol, refusals, workspace
 from k8s_sky_provider.exceptions import SkyPilotError
 from k8s_sky_provider.links import skypilot as links
-from k8s_sky_provider.operators import arguments, earlier_pods, task
+from k8s_sky_provider.operators import earlier_pods, read, task
 from k8s_sky_provider.runner import console, database, env_file, job_log, output, remote_shell, state, yaml_file
 from k8s_sky_provider.runner.actions import bash
 from k8s_sky_provider.runner.failure import ActionFailedError
@@ -171,15 +171,16 @@ def _readers(directory: Path) -> dict[str, tuple[Callable[[str], object], Iterab
             lambda text: links.links_of(protocol.SkyResult(action="serve_up", exit_code=0, return_value=text), None),
             (*_EVERYWHERE, "http://"),
         ),
-        "name": (lambda text: arguments.check_rendered_name("f", text), (*_EVERYWHERE, "a-")),
-        "names with wildcards": (lambda text: arguments.rendered_cluster_names("f", text), (*_EVERYWHERE, "a*")),
-        "wildcards of the author": (lambda text: arguments.check_globs("f", f"{text}*", texts=[text]), _TEMPLATES),
-        "whole number": (lambda text: arguments.as_whole_number("f", text), _EVERYWHERE),
-        "number": (lambda text: arguments.as_number("f", text), (*_EVERYWHERE, "1e")),
-        "path": (lambda text: arguments.rendered_path("f", text), (*_EVERYWHERE, "~")),
-        "ranks": (lambda text: arguments.as_nodes([text]), _EVERYWHERE),
-        "environment": (lambda text: arguments.rendered_envs({text: text}), _EVERYWHERE),
-        "secrets in a request": (lambda text: arguments.check_carries_no_secret({"f": text}), (*_EVERYWHERE, "***")),
+        "name": (lambda text: read.cluster("f", text), (*_EVERYWHERE, "a-")),
+        "name of a job": (lambda text: read.job_name("f", text), (*_EVERYWHERE, "a-", "a")),
+        "names with wildcards": (lambda text: read.clusters("f", text), (*_EVERYWHERE, "a*")),
+        "wildcards of the author": (lambda text: read.check_globs("f", f"{text}*", texts=[text]), _TEMPLATES),
+        "whole number": (lambda text: read.whole_number()("f", text), _EVERYWHERE),
+        "number": (lambda text: read.number("f", text), (*_EVERYWHERE, "1e")),
+        "path": (lambda text: read.path("f", text), (*_EVERYWHERE, "~")),
+        "ranks": (lambda text: read.nodes("f", [text]), _EVERYWHERE),
+        "environment": (lambda text: read.variables("f", {text: text}), _EVERYWHERE),
+        "secrets in a request": (lambda text: read.check_carries_no_secret({"f": text}), (*_EVERYWHERE, "***")),
         "name of a whole result": (
             lambda text: importlib.import_module("k8s_sky_provider.runner.__main__")._file_name(  # noqa: SLF001  # as above
                 protocol.Owner(**{**vars(owner), "run_id": text})

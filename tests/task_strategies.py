@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from k8s_sky_provider.operators.task import RESOURCES_KEYS, TASK_KEYS
+from k8s_sky_provider.operators.task import RESOURCES_KEYS, TASK_KEYS, Kinds
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -33,10 +33,19 @@ yaml_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-def _mappings(keys: dict[str, tuple[type, ...]]) -> st.SearchStrategy[dict[str, Any]]:
+def _of(kind: Any) -> st.SearchStrategy[Any]:
+    """Return values of a type, or with the keys of a section."""
+    if isinstance(kind, dict):
+        return _mappings(kind)
+    if isinstance(kind, list):
+        return st.lists(_mappings(kind[0]), max_size=2)
+    return yaml_values if kind is object else _OF_TYPE[kind]
+
+
+def _mappings(keys: dict[str, Kinds]) -> st.SearchStrategy[dict[str, Any]]:
     """Return mappings with some of the keys that there are, most of their values of a type that they may have."""
     pairs = [
-        st.tuples(st.just(key), st.one_of(*(_OF_TYPE[kind] for kind in kinds * 2), yaml_values))
+        st.tuples(st.just(key), st.one_of(*(_of(kind) for kind in kinds * 2), yaml_values))
         for key, kinds in keys.items()
     ]
     return st.lists(st.one_of(pairs), max_size=6).map(dict)

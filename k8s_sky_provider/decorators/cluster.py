@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, TriggerRule
 
 from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for
 from k8s_sky_provider.operators.cluster import SkyDownOperator
 from k8s_sky_provider.operators.launch import SkyLaunchOperator
@@ -54,8 +55,11 @@ class SkyClusterDownOperator(SkyDownOperator):
     """
 
     def __init__(self, *, launch_task_id: str, cluster_name: str | XComArg | None = None, **kwargs: Any) -> None:
-        super().__init__(cluster_name=cluster_name, **kwargs)  # type: ignore[arg-type]  # its check lets None pass
-        self.launch_task_id = launch_task_id
+        super().__init__(cluster_name=cluster_name, **kwargs)  # type: ignore[arg-type]  # read as None below
+        self.launch_task_id = read.text("launch_task_id", launch_task_id)
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {**super()._readers(), "cluster_name": read.optional(read.cluster)}
 
     def execute(self, context: Context) -> Any:
         """Take the cluster down, unless its launch has not run."""
@@ -63,15 +67,13 @@ class SkyClusterDownOperator(SkyDownOperator):
             raise AirflowSkipException(f"{self.launch_task_id} has not run: there is no cluster to take down")
         return super().execute(context)
 
-    def clusters_to_take_down(self, context: Context | None) -> object:
-        """Return the name that the launch has given its cluster."""
-        if self.cluster_name is not None:
-            return self.cluster_name
-        return cluster_name_for(dataclasses.replace(self.request_owner(context), task_id=self.launch_task_id))
-
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``down``."""
-        return {**super().build_arguments(context), "missing_ok": True}
+        """Return the arguments of the runner's ``down``, with the name that the launch has given its cluster."""
+        arguments = super().build_arguments(context)
+        if arguments["cluster_name"] is None:
+            launch = dataclasses.replace(self.request_owner(context), task_id=self.launch_task_id)
+            arguments["cluster_name"] = cluster_name_for(launch)
+        return {**arguments, "missing_ok": True}
 
 
 @contextlib.contextmanager

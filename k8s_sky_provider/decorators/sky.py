@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import DecoratedOperator, determine_kwa
 
 from k8s_sky_provider.decorators.source import source_of
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.arguments import check_carries_no_secret, rendered_cluster_name
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.launch import SkyLaunchOperator
 from k8s_sky_provider.protocol import RETURN_VALUE_LIMIT, OnCancel
 
@@ -94,8 +94,6 @@ class SkyDecoratedOperator(DecoratedOperator, SkyLaunchOperator):
             raise SkyRequestError(
                 f"{name}: @task.sky always waits for the value that the function returns; leave it out"
             )
-        if isinstance(requirements, str):
-            raise SkyRequestError(f"requirements: must be a list, as [{requirements!r}]")
         super().__init__(
             python_callable=python_callable,
             cluster_name=cluster_name,
@@ -112,6 +110,15 @@ class SkyDecoratedOperator(DecoratedOperator, SkyLaunchOperator):
         self.python = python
         self.templates_dict = templates_dict
         self.source = source_of(python_callable)
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {
+            **super()._readers(),
+            "requirements": _requirements,
+            "python": read.text,
+            "templates_dict": read.optional(read.mapping),
+        }
 
     @property
     def default_on_cancel(self) -> OnCancel:
@@ -128,35 +135,37 @@ class SkyDecoratedOperator(DecoratedOperator, SkyLaunchOperator):
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``launch`` or ``exec``."""
-        arguments = (
-            super().build_arguments(context)
-            if self.cluster_name is None
-            else {
-                **self.task_arguments(context),
-                "cluster_name": rendered_cluster_name(self.cluster_name),
-                "wait": True,
-            }
-        )
+        arguments = super().build_arguments(context)
+        if self.cluster_name is not None:
+            arguments = {name: arguments[name] for name in ("task", "overrides", "cluster_name", "wait")}
+        for name in ("requirements", "python", "templates_dict"):
+            arguments.pop(name, None)
         return {**arguments, "return_file": f"{self._directory(context)}/result.json"}
 
-    def read_task(self, context: Context | None) -> dict[str, Any]:
+    def check_content(self, task: object, source: str) -> dict[str, Any]:
+        """Return the checked content of a task, which has no run."""
+        checked = super().check_content(task, source)
+        if checked.get("run") is not None:
+            raise SkyRequestError(f"{source}: has a run; what runs is the function. Leave it out")
+        return checked
+
+    def read_task(self, given: Any, context: Context | None) -> dict[str, Any]:
         """Return the task that calls the function."""
-        task = super().read_task(context)
+        task = super().read_task(given, context)
         if not isinstance(task, dict):
             raise SkyRequestError(
                 f"sky_task_yaml: {self.sky_task_yaml!r} is not beside the DAG file; the task of a function must be "
                 "there or a dict, and one task"
             )
-        if task.get("run") is not None:
-            raise SkyRequestError("sky_task_yaml: has a run; what runs is the function. Leave it out")
-        name = self.python_callable.__name__
-        return {"name": name.replace("_", "-"), **task, "run": self._script(context)}
+        # SkyPilot takes no other letters, and none of these at an end.
+        name = re.sub(r"[^a-zA-Z0-9]+", "-", self.python_callable.__name__).strip("-") or "function"
+        return {"name": name, **task, "run": self._script(context)}
 
     def _script(self, context: Context | None) -> str:
         args, kwargs = self._call_arguments(context)
-        requirements = _requirements(self.requirements)
+        requirements = _requirements("requirements", self.requirements)
         # Here, where they can be read: the script has them encoded.
-        check_carries_no_secret({"op_args": args, "op_kwargs": kwargs, "requirements": requirements})
+        read.check_carries_no_secret({"op_args": args, "op_kwargs": kwargs, "requirements": requirements})
         call = {
             "function": self.python_callable.__name__,
             "args": args,
@@ -237,23 +246,16 @@ def sky_task(
     )
 
 
-def _requirements(value: object) -> list[str]:
-    requirements = _texts("requirements", value)
+def _requirements(name: str, value: object) -> list[str]:
+    """Read what pip installs."""
+    requirements = [] if value is None else read.list_of_texts(name, value)
     for requirement in requirements:
         if not requirement.strip() or len(requirement.splitlines()) > 1 or requirement.lstrip().startswith("-"):
             raise SkyRequestError(
-                f"requirements: {requirement!r} is not one requirement, as 'numpy>=2'; options of pip and several in "
+                f"{name}: {requirement!r} is not one requirement, as 'numpy>=2'; options of pip and several in "
                 "one text are none: set PIP_INDEX_URL and the like as envs or secrets of the job"
             )
     return requirements
-
-
-def _texts(name: str, value: object) -> list[str]:
-    if value is None:
-        return []
-    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
-        raise SkyRequestError(f"{name}: must be a list of texts, not {value!r}")
-    return list(value)
 
 
 def _json_value(value: object, where: str) -> Any:

@@ -45,19 +45,7 @@ from k8s_sky_provider.exceptions import (
 from k8s_sky_provider.hooks.skypilot import SkyPilotHook
 from k8s_sky_provider.kubernetes_api import make_patient
 from k8s_sky_provider.links.skypilot import LINKS_KEY, SkyPilotDashboardLink, links_of
-from k8s_sky_provider.operators.arguments import (
-    as_choice,
-    as_flag,
-    as_whole_number,
-    check_carries_no_secret,
-    check_choice,
-    check_flags,
-    check_models,
-    check_names_of_containers,
-    check_whole_number,
-    rendered_text,
-    written,
-)
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.earlier_pods import EarlierPods, differs_in, in_words, labels_of
 from k8s_sky_provider.operators.pod_secret import PodSecrets, create_for_pod, mount_connections, mount_files
 from k8s_sky_provider.operators.task_states import states_of
@@ -94,6 +82,17 @@ RESULT_KEY = "result"
 
 # How the container runtime says that the command is not in the image.
 _NOT_STARTED_REASONS = {"StartError", "ContainerCannotRun", "RunContainerError"}
+
+_READ_IN_PLACE: dict[str, read.Reader] = {
+    "startup_timeout_seconds": read.whole_number(),
+    "startup_check_interval_seconds": read.whole_number(0),
+    "schedule_timeout_seconds": read.optional(read.whole_number()),
+    "termination_grace_period": read.optional(read.whole_number(0)),
+    "logging_interval": read.optional(read.whole_number()),
+    "log_events_on_failure": read.flag,
+    "log_pod_spec_on_failure": read.flag,
+}
+"""Templated arguments that KubernetesPodOperator reads itself."""
 
 _FLAGS_OF_THE_POD = {
     name: parameter.default
@@ -144,7 +143,13 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     action: ClassVar[str]
 
-    _written: Mapping[str, tuple[str, ...]]
+    wildcards: ClassVar[str | None] = None
+    """The argument whose wildcards must be the author's own: something is done with all that it names."""
+
+    kill_can: ClassVar[Sequence[OnCancel]] = tuple(OnCancel)
+    """What ``on_cancel`` may be."""
+
+    _written: tuple[str, ...] = ()
 
     template_fields: Sequence[str] = (
         *KubernetesPodOperator.template_fields,
@@ -213,31 +218,17 @@ class SkyBaseOperator(KubernetesPodOperator):
                 "arguments: the pod's one argument is the request; leave it out. "
                 "Run commands with SkyBashOperator, or on a machine with SkySSHOperator"
             )
-        if on_cancel is not None:
-            check_choice("on_cancel", on_cancel, OnCancel)
-        check_choice("on_eviction", on_eviction, OnEviction)
-        check_flags(
-            fail_fast=fail_fast,
-            log_events_on_failure=log_events_on_failure,
-            log_pod_spec_on_failure=log_pod_spec_on_failure,
-        )
-        check_whole_number("startup_timeout_seconds", startup_timeout_seconds)
-        check_whole_number("startup_check_interval_seconds", startup_check_interval_seconds, 0)
-        check_whole_number("schedule_timeout_seconds", self.schedule_timeout_seconds)
-        check_whole_number("termination_grace_period", termination_grace_period, 0)
-        check_whole_number("logging_interval", logging_interval)
         # What default_args say is in the attribute alone; an attribute may be a copy of another's argument.
         of_the_parent = _FLAGS_OF_THE_POD.keys() - set(self.template_fields)
         for name in sorted(of_the_parent, key=lambda name: (name not in kwargs, name)):
             value = kwargs.get(name, getattr(self, name, None))
-            if not (value is None or isinstance(value, bool) or value is _FLAGS_OF_THE_POD[name]):
-                raise SkyRequestError(f"{name}: {value!r} must be True or False; it is not templated")
+            if value is not None and value is not _FLAGS_OF_THE_POD[name]:
+                read.bare_flag(name, value)
         for name in ("container_logs", "init_container_logs"):
-            check_names_of_containers(name, getattr(self, name))
+            read.check_names_of_containers(name, getattr(self, name))
         Source.in_arguments(self.security_context, self.container_security_context).read()
-        if credentials is not None:
-            for entry in credentials:
-                Credential.parse(entry)
+        for entry in credentials or ():
+            Credential.parse(entry)
         self.on_cancel = on_cancel
         self.on_eviction = on_eviction
         self.fail_fast = fail_fast
@@ -246,7 +237,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         self.volume_claim = volume_claim
         self.config_map = config_map
         self.credentials = credentials
-        self.push_return_value = as_flag("do_xcom_push", do_xcom_push)
+        self.push_return_value = read.flag("do_xcom_push", do_xcom_push)
         self._result: SkyResult | None = None
         self._event: dict[str, Any] = {}
         self._is_explained = False
@@ -257,6 +248,53 @@ class SkyBaseOperator(KubernetesPodOperator):
         self._try_number = 1
         self._worker_stop: WorkerStop | None = None
         self._last_words = ""
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        """Return how each argument of the class is read: when the DAG is parsed, and after Jinja."""
+        return {}
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        """Check arguments that must go together; when the DAG is parsed, some may be :data:`read.UNKNOWN`.
+
+        :raises SkyRequestError: if they do not
+        """
+
+    def given(self, name: str) -> Any:
+        """Return an argument as it was given; UNKNOWN of one that a constructor has yet to keep."""
+        return getattr(self, name, read.UNKNOWN)
+
+    def check_arguments(self) -> None:
+        """Check all that can be known when the DAG is parsed; each constructor ends with it.
+
+        :raises SkyRequestError: if one of the operator's arguments is wrong
+        """
+        readers = {**self._common_readers(), **self._readers()}
+        self._check_together(
+            {name: read.when_known(reader)(name, self.given(name)) for name, reader in readers.items()}
+        )
+        if self.wildcards:
+            self._written = read.written(self.given(self.wildcards))
+
+    def read_arguments(self, context: Context | None) -> dict[str, Any]:
+        """Return the class's arguments after Jinja, each as its reader makes it.
+
+        :raises SkyRequestError: if one of the operator's arguments is wrong
+        """
+        values = {name: reader(name, self.given(name)) for name, reader in self._readers().items()}
+        if self.wildcards:
+            read.check_globs(self.wildcards, values[self.wildcards], texts=self._as_written(self.wildcards, context))
+        self._check_together(values)
+        return values
+
+    def _common_readers(self) -> dict[str, read.Reader]:
+        return {
+            **_READ_IN_PLACE,
+            "on_cancel": read.optional(read.one_of(self.kill_can)),
+            "on_eviction": read.one_of(OnEviction),
+            "fail_fast": read.flag,
+            **dict.fromkeys(("skypilot_conn_id", "deployment", "volume_claim", "config_map"), read.optional(read.text)),
+        }
 
     @property
     def default_on_cancel(self) -> OnCancel | None:
@@ -268,7 +306,7 @@ class SkyBaseOperator(KubernetesPodOperator):
 
         :raises SkyRequestError: if one of the operator's arguments is wrong
         """
-        raise NotImplementedError
+        return self.read_arguments(context)
 
     def pack_local_files(self) -> bytes | None:
         """Return the archive of the files that travel with the request, after :meth:`build_arguments`; None for none.
@@ -354,17 +392,8 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def _read_pod_arguments(self) -> None:
         """Give what Jinja has rendered its type in place: KubernetesPodOperator reads these attributes itself."""
-        for name, least in (
-            ("startup_timeout_seconds", 1),
-            ("startup_check_interval_seconds", 0),
-            ("schedule_timeout_seconds", 1),
-            ("termination_grace_period", 0),
-            ("logging_interval", 1),
-        ):
-            value = getattr(self, name)
-            setattr(self, name, None if value is None else as_whole_number(name, value, least))
-        for name in ("log_events_on_failure", "log_pod_spec_on_failure"):
-            setattr(self, name, as_flag(name, getattr(self, name)))
+        for name, reader in _READ_IN_PLACE.items():
+            setattr(self, name, reader(name, getattr(self, name)))
 
     def invoke_defer_method(self, last_log_time: DateTime | None = None, context: Context | None = None) -> None:
         """Defer; the triggerer gets to know that it is in the cluster, which its hook does not find out by itself."""
@@ -424,10 +453,10 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def build_pod_request_obj(self, context: Context | None = None, **kwargs: Any) -> k8s.V1Pod:
         """Return the pod: KubernetesPodOperator's, completed by :mod:`k8s_sky_provider.pod_spec`."""
-        check_models("volumes", self.volumes, k8s.V1Volume)
-        check_models("volume_mounts", self.volume_mounts, k8s.V1VolumeMount)
+        read.check_models("volumes", self.volumes, k8s.V1Volume)
+        read.check_models("volume_mounts", self.volume_mounts, k8s.V1VolumeMount)
         if not isinstance(self.env_vars, dict):
-            check_models("env_vars", self.env_vars, k8s.V1EnvVar)
+            read.check_models("env_vars", self.env_vars, k8s.V1EnvVar)
         completion = Completion(
             workspace=self.settings,
             contexts=SecurityContexts.resolve(
@@ -606,7 +635,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         if result.truncated:
             self.log.warning("The result was too long; the whole is on the volume in %s", result.whole_result)
         if result.exit_code != ExitCode.OK:
-            raise error_for(result, fail_fast=as_flag("fail_fast", self.fail_fast))
+            raise error_for(result, fail_fast=read.flag("fail_fast", self.fail_fast))
         if terminated.exit_code != 0:
             raise SkyPodFailedError(
                 f"The runner reported success, yet its container ended with {terminated.exit_code}", result
@@ -646,18 +675,23 @@ class SkyBaseOperator(KubernetesPodOperator):
     def settings(self) -> Workspace:
         """Where the pod runs and what it mounts: arguments over templates over the connection over ``[skypilot]``."""
         templates = self._templates
-        connection = SkyPilotHook(self.skypilot_conn_id).find_settings() if self.skypilot_conn_id else None
+        conn_id = self._common["skypilot_conn_id"]
+        connection = SkyPilotHook(conn_id).find_settings() if conn_id else None
         return Workspace.resolve(
             connection=connection,
-            deployment=rendered_text("deployment", self.deployment),
+            deployment=self._common["deployment"],
             image=self.image or templates.image,
             image_pull_policy=self.image_pull_policy or templates.image_pull_policy,
             namespace=self.namespace or templates.namespace,
             service_account_name=self.service_account_name,
-            volume_claim=self.volume_claim,
-            config_map=self.config_map,
+            volume_claim=self._common["volume_claim"],
+            config_map=self._common["config_map"],
             credentials=self.credentials,
         )
+
+    @cached_property
+    def _common(self) -> dict[str, Any]:
+        return {name: reader(name, self.given(name)) for name, reader in self._common_readers().items()}
 
     @cached_property
     def _templates(self) -> Templates:
@@ -666,7 +700,7 @@ class SkyBaseOperator(KubernetesPodOperator):
     def _forget_earlier_tries(self) -> None:
         """Begin anew: what is known of a try is found out once in each of its processes."""
         self._request = None
-        for name in ("settings", "_templates"):
+        for name in ("settings", "_common", "_templates"):
             vars(self).pop(name, None)
 
     def request_owner(self, context: Context | None) -> Owner:
@@ -686,10 +720,10 @@ class SkyBaseOperator(KubernetesPodOperator):
             generation=f"{getattr(context.get('dag_run'), 'start_date', '')}/{ti.max_tries}",
         )
 
-    def as_written(self, field: str, context: Context | None) -> tuple[str, ...]:
+    def _as_written(self, field: str, context: Context | None) -> tuple[str, ...]:
         """Return the texts of an argument that are in the DAG itself; what comes from another task is none."""
         if not getattr(self, "_BaseOperator__from_mapped", False):
-            return self._written[field]
+            return self._written
         # This is one of a mapped task's, made of values: what the author has written is in the DAG.
         mapped: Any = context["dag"].task_dict.get(self.task_id) if context else None
         given = getattr(getattr(mapped, "expand_input", None), "value", None)
@@ -698,7 +732,7 @@ class SkyBaseOperator(KubernetesPodOperator):
         values += [one.get(field) for one in expanded if isinstance(one, Mapping)]
         if isinstance(given, Mapping) and isinstance(given.get(field), Sequence):
             values += given[field]
-        return tuple(text for value in values for text in written(value))
+        return tuple(text for value in values for text in read.written(value))
 
     def known_xcoms(self, context: Context) -> dict[str, Any]:
         """Return what later tasks want and is known before the pod is made, by XCom key: they get it in any case."""
@@ -711,7 +745,7 @@ class SkyBaseOperator(KubernetesPodOperator):
             return []
         ti = context["ti"]
         is_last_try = tries_left(ti) == 0
-        fail_fast = as_flag("fail_fast", self.fail_fast)
+        fail_fast = read.flag("fail_fast", self.fail_fast)
         return [
             code
             for code in ExitCode
@@ -728,14 +762,7 @@ class SkyBaseOperator(KubernetesPodOperator):
 
     def _build_request(self, context: Context | None) -> SkyRequest:
         settings = self.settings
-        # Used when the pod has ended, which is too late to refuse it.
-        as_flag("fail_fast", self.fail_fast)
-        on_eviction = OnEviction(as_choice("on_eviction", self.on_eviction, OnEviction))
-        on_cancel = (
-            self.default_on_cancel
-            if self.on_cancel is None
-            else OnCancel(as_choice("on_cancel", self.on_cancel, OnCancel))
-        )
+        on_cancel = self._common["on_cancel"]
         try:
             arguments = self.build_arguments(context)
         except SkyRequestError as error:
@@ -746,12 +773,12 @@ class SkyBaseOperator(KubernetesPodOperator):
             action=self.action,
             arguments=arguments,
             owner=self.request_owner(context),
-            on_cancel=on_cancel,
-            on_eviction=on_eviction,
+            on_cancel=self.default_on_cancel if on_cancel is None else OnCancel(on_cancel),
+            on_eviction=OnEviction(self._common["on_eviction"]),
             expected_mounts=settings.expected_mounts,
             allow_network_file_system=settings.allow_network_file_system,
         )
-        check_carries_no_secret(request.arguments)
+        read.check_carries_no_secret(request.arguments)
         self._local_files = self.pack_local_files()
         if self._local_files is not None:
             request = dataclasses.replace(request, local_files=hashlib.sha256(self._local_files).hexdigest())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.arguments import rendered_envs
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import XComArg
 
 
 class SkyBashOperator(SkyBaseOperator):
@@ -38,17 +38,15 @@ class SkyBashOperator(SkyBaseOperator):
         self, *, bash_command: str | XComArg, env: Mapping[str, str] | XComArg | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(bash_command, str):
-            _check_command(bash_command)
         self.bash_command = bash_command
         self.env = env
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``bash``."""
-        _check_command(self.bash_command)
-        return {"bash_command": self.bash_command, "env": rendered_envs(self.env, "env")}
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"bash_command": _command, "env": read.variables}
 
 
-def _check_command(command: object) -> None:
-    if not isinstance(command, str) or not command.strip():
-        raise SkyRequestError(f"bash_command: {command!r} is no command")
+def _command(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise SkyRequestError(f"{name}: {read.shown(value)} is no command")
+    return value

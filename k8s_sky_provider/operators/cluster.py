@@ -5,29 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.arguments import (
-    as_choice,
-    as_flag,
-    as_whole_number,
-    check_choice,
-    check_cluster_names,
-    check_flags,
-    check_globs,
-    check_whole_number,
-    is_known,
-    rendered_cluster_names,
-    rendered_text,
-    written,
-)
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator
 from k8s_sky_provider.operators.launch import WAIT_FOR
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
     ClusterNames = str | XComArg | Sequence[str | XComArg]
+
+
+_GRACEFUL = {"graceful": read.flag, "graceful_timeout": read.optional(read.whole_number())}
 
 
 class SkyStartOperator(SkyBaseOperator):
@@ -46,6 +36,7 @@ class SkyStartOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "start"
+    wildcards = "cluster_name"
 
     template_fields: Sequence[str] = (
         *SkyBaseOperator.template_fields,
@@ -69,34 +60,25 @@ class SkyStartOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cluster_names("cluster_name", cluster_name)
-        self._written = {"cluster_name": written(cluster_name)}
-        check_whole_number("idle_minutes_to_autostop", idle_minutes_to_autostop, 0)
-        if wait_for is not None:
-            check_choice("wait_for", wait_for, WAIT_FOR)
-        check_flags(down=down, retry_until_up=retry_until_up, force=force)
-        _check_idleness(down=down, minutes=idle_minutes_to_autostop)
         self.cluster_name = cluster_name
         self.idle_minutes_to_autostop = idle_minutes_to_autostop
         self.wait_for = wait_for
         self.down = down
         self.retry_until_up = retry_until_up
         self.force = force
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``start``."""
-        minutes = self.idle_minutes_to_autostop
-        _check_idleness(down=self.down, minutes=minutes)
+    def _readers(self) -> dict[str, read.Reader]:
         return {
-            "cluster_name": _meant(self.cluster_name, texts=self.as_written("cluster_name", context)),
-            "idle_minutes_to_autostop": None
-            if minutes is None
-            else as_whole_number("idle_minutes_to_autostop", minutes, 0),
-            "wait_for": None if self.wait_for is None else as_choice("wait_for", self.wait_for, WAIT_FOR),
-            "down": as_flag("down", self.down),
-            "retry_until_up": as_flag("retry_until_up", self.retry_until_up),
-            "force": as_flag("force", self.force),
+            "cluster_name": read.clusters,
+            "idle_minutes_to_autostop": read.optional(read.whole_number(0)),
+            "wait_for": read.optional(read.one_of(WAIT_FOR)),
+            **dict.fromkeys(("down", "retry_until_up", "force"), read.flag),
         }
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        if values["down"] is True and values["idle_minutes_to_autostop"] is None:
+            raise SkyRequestError("down: needs idle_minutes_to_autostop, the minutes after which it happens")
 
 
 class SkyStopOperator(SkyBaseOperator):
@@ -112,6 +94,7 @@ class SkyStopOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "stop"
+    wildcards = "cluster_name"
 
     template_fields: Sequence[str] = (
         *SkyBaseOperator.template_fields,
@@ -129,19 +112,16 @@ class SkyStopOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cluster_names("cluster_name", cluster_name)
-        self._written = {"cluster_name": written(cluster_name)}
-        _check_graceful(graceful=graceful, graceful_timeout=graceful_timeout)
         self.cluster_name = cluster_name
         self.graceful = graceful
         self.graceful_timeout = graceful_timeout
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``stop``."""
-        return {
-            "cluster_name": _meant(self.cluster_name, texts=self.as_written("cluster_name", context)),
-            **_graceful_arguments(graceful=self.graceful, graceful_timeout=self.graceful_timeout),
-        }
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"cluster_name": read.clusters, **_GRACEFUL}
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        _check_graceful(values)
 
 
 class SkyAutostopOperator(SkyBaseOperator):
@@ -161,6 +141,7 @@ class SkyAutostopOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "autostop"
+    wildcards = "cluster_name"
 
     template_fields: Sequence[str] = (
         *SkyBaseOperator.template_fields,
@@ -186,15 +167,6 @@ class SkyAutostopOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cluster_names("cluster_name", cluster_name)
-        self._written = {"cluster_name": written(cluster_name)}
-        check_whole_number("idle_minutes", idle_minutes, 0)
-        if wait_for is not None:
-            check_choice("wait_for", wait_for, WAIT_FOR)
-        check_flags(cancel=cancel, down=down)
-        check_whole_number("hook_timeout", hook_timeout)
-        _check_hook(hook=hook, hook_timeout=hook_timeout)
-        _check_cancel(cancel=cancel, down=down, hook=hook)
         self.cluster_name = cluster_name
         self.idle_minutes = idle_minutes
         self.wait_for = wait_for
@@ -203,21 +175,34 @@ class SkyAutostopOperator(SkyBaseOperator):
         # A KubernetesPodOperator has a hook already.
         self.autostop_hook = hook
         self.hook_timeout = hook_timeout
+        self.check_arguments()
+
+    def given(self, name: str) -> Any:
+        """Return an argument as it was given."""
+        return super().given("autostop_hook" if name == "hook" else name)
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {
+            "cluster_name": read.clusters,
+            "idle_minutes": read.whole_number(0),
+            "wait_for": read.optional(read.one_of(WAIT_FOR)),
+            **dict.fromkeys(("cancel", "down"), read.flag),
+            "hook": read.optional(read.text),
+            "hook_timeout": read.optional(read.whole_number()),
+        }
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        if read.is_given(values["hook_timeout"]) and values["hook"] is None:
+            raise SkyRequestError("hook_timeout: needs a hook")
+        if values["cancel"] is True and (values["down"] is True or read.is_given(values["hook"])):
+            raise SkyRequestError("cancel: switches the autostop off; down and hook mean nothing then")
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``autostop``."""
-        hook = rendered_text("hook", self.autostop_hook)
-        _check_hook(hook=hook, hook_timeout=self.hook_timeout)
-        _check_cancel(cancel=self.cancel, down=self.down, hook=hook)
-        idle_minutes = as_whole_number("idle_minutes", self.idle_minutes, 0)
-        return {
-            "cluster_name": _meant(self.cluster_name, texts=self.as_written("cluster_name", context)),
-            "idle_minutes": -1 if as_flag("cancel", self.cancel) else idle_minutes,
-            "wait_for": None if self.wait_for is None else as_choice("wait_for", self.wait_for, WAIT_FOR),
-            "down": as_flag("down", self.down),
-            "hook": hook,
-            "hook_timeout": None if self.hook_timeout is None else as_whole_number("hook_timeout", self.hook_timeout),
-        }
+        values = super().build_arguments(context)
+        if values.pop("cancel"):
+            values["idle_minutes"] = -1
+        return values
 
 
 class SkyDownOperator(SkyBaseOperator):
@@ -237,6 +222,7 @@ class SkyDownOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "down"
+    wildcards = "cluster_name"
 
     template_fields: Sequence[str] = (
         *SkyBaseOperator.template_fields,
@@ -256,26 +242,17 @@ class SkyDownOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cluster_names("cluster_name", cluster_name)
-        self._written = {"cluster_name": written(cluster_name)}
-        check_flags(purge=purge)
-        _check_graceful(graceful=graceful, graceful_timeout=graceful_timeout)
         self.cluster_name = cluster_name
         self.purge = purge
         self.graceful = graceful
         self.graceful_timeout = graceful_timeout
+        self.check_arguments()
 
-    def clusters_to_take_down(self, context: Context | None) -> object:
-        """Return the name or the names, as they are rendered."""
-        return self.cluster_name
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"cluster_name": read.clusters, "purge": read.flag, **_GRACEFUL}
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``down``."""
-        return {
-            "cluster_name": _meant(self.clusters_to_take_down(context), texts=self.as_written("cluster_name", context)),
-            "purge": as_flag("purge", self.purge),
-            **_graceful_arguments(graceful=self.graceful, graceful_timeout=self.graceful_timeout),
-        }
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        _check_graceful(values)
 
 
 class SkyStatusOperator(SkyBaseOperator):
@@ -318,28 +295,24 @@ class SkyStatusOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cluster_names("cluster_names", cluster_names)
-        check_flags(refresh=refresh, ip=ip, endpoints=endpoints, all_users=all_users, owners=owners)
         self.cluster_names = cluster_names
         self.refresh = refresh
         self.ip = ip
         self.endpoints = endpoints
         self.all_users = all_users
         self.owners = owners
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        flags = ("refresh", "ip", "endpoints", "all_users", "owners")
+        return {"cluster_names": read.optional(read.list_of_clusters), **dict.fromkeys(flags, read.flag)}
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``status``."""
-        owners = as_flag("owners", self.owners)
-        if owners:
+        values = super().build_arguments(context)
+        if values["owners"]:
             self.settings.check_keeps_notes("owners")
-        return {
-            "cluster_names": _names_to_list(self.cluster_names),
-            "refresh": as_flag("refresh", self.refresh),
-            "ip": as_flag("ip", self.ip),
-            "endpoints": as_flag("endpoints", self.endpoints),
-            "all_users": as_flag("all_users", self.all_users),
-            "owners": owners,
-        }
+        return values
 
 
 class SkyCostReportOperator(SkyBaseOperator):
@@ -367,65 +340,24 @@ class SkyCostReportOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cluster_names("cluster_names", cluster_names)
-        check_whole_number("days", days, 0)
-        check_flags(all=all)
         self.cluster_names = cluster_names
         self.days = days
         self.all = all
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {
+            "cluster_names": read.optional(read.list_of_clusters),
+            "days": read.whole_number(0),
+            "all": read.flag,
+        }
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``cost_report``."""
-        return {
-            "cluster_names": _names_to_list(self.cluster_names),
-            "days": as_whole_number("days", self.days, 0) or None,
-            "all": as_flag("all", self.all),
-        }
+        values = super().build_arguments(context)
+        return {**values, "days": values["days"] or None}
 
 
-def _meant(cluster_name: object, *, texts: Collection[str]) -> str | list[str]:
-    """Return the clusters that something is done with, after Jinja and XCom."""
-    names = rendered_cluster_names("cluster_name", cluster_name)
-    check_globs("cluster_name", names, texts=texts)
-    return names
-
-
-def _names_to_list(names: ClusterNames | None) -> list[str] | None:
-    if names is None:
-        return None
-    rendered = rendered_cluster_names("cluster_names", names)
-    return [rendered] if isinstance(rendered, str) else rendered
-
-
-def _check_idleness(*, down: object, minutes: object) -> None:
-    if is_known(down) and minutes is None and as_flag("down", down):
-        raise SkyRequestError("down: needs idle_minutes_to_autostop, the minutes after which it happens")
-
-
-def _check_hook(*, hook: object, hook_timeout: object) -> None:
-    if is_known(hook_timeout) and hook_timeout is not None and hook is None:
-        raise SkyRequestError("hook_timeout: needs a hook")
-
-
-def _check_cancel(*, cancel: object, down: object, hook: object) -> None:
-    if not (is_known(cancel) and is_known(down) and is_known(hook)):
-        return
-    if as_flag("cancel", cancel) and (as_flag("down", down) or hook is not None):
-        raise SkyRequestError("cancel: switches the autostop off; down and hook mean nothing then")
-
-
-def _check_graceful(*, graceful: object, graceful_timeout: object) -> None:
-    check_flags(graceful=graceful)
-    check_whole_number("graceful_timeout", graceful_timeout)
-    if not (is_known(graceful) and is_known(graceful_timeout)):
-        return
-    if graceful_timeout is not None and not as_flag("graceful", graceful):
+def _check_graceful(values: Mapping[str, Any]) -> None:
+    if read.is_given(values["graceful_timeout"]) and values["graceful"] is False:
         raise SkyRequestError("graceful_timeout: needs graceful=True")
-
-
-def _graceful_arguments(*, graceful: object, graceful_timeout: object) -> dict[str, Any]:
-    _check_graceful(graceful=graceful, graceful_timeout=graceful_timeout)
-    return {
-        "graceful": as_flag("graceful", graceful),
-        "graceful_timeout": None if graceful_timeout is None else as_whole_number("graceful_timeout", graceful_timeout),
-    }

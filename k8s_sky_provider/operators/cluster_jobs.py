@@ -6,29 +6,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.links.skypilot import SkyJobLogLink
-from k8s_sky_provider.operators.arguments import (
-    as_flag,
-    as_whole_number,
-    check_cluster_name,
-    check_cluster_names,
-    check_flags,
-    check_whole_number,
-    is_known,
-    listed,
-    rendered_cluster_name,
-    rendered_cluster_names,
-)
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator
 from k8s_sky_provider.protocol import OnCancel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
     from k8s_sky_provider.operators.cluster import ClusterNames
-
-    JobId = int | str | XComArg
+    from k8s_sky_provider.operators.jobs import JobId
 
 
 class SkyQueueOperator(SkyBaseOperator):
@@ -64,21 +52,17 @@ class SkyQueueOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cluster_names("cluster_name", cluster_name)
-        check_flags(skip_finished=skip_finished, all_users=all_users)
-        check_whole_number("limit", limit)
         self.cluster_name = cluster_name
         self.skip_finished = skip_finished
         self.all_users = all_users
         self.limit = limit
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``queue``."""
+    def _readers(self) -> dict[str, read.Reader]:
         return {
-            "cluster_name": rendered_cluster_names("cluster_name", self.cluster_name),
-            "skip_finished": as_flag("skip_finished", self.skip_finished),
-            "all_users": as_flag("all_users", self.all_users),
-            "limit": None if self.limit is None else as_whole_number("limit", self.limit),
+            "cluster_name": read.clusters,
+            **dict.fromkeys(("skip_finished", "all_users"), read.flag),
+            "limit": read.optional(read.whole_number()),
         }
 
 
@@ -113,28 +97,32 @@ class SkyCancelOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cluster_name(cluster_name)
-        for job_id in listed(job_ids):
-            check_whole_number("job_ids", job_id)
-        check_flags(all=all, all_users=all_users)
-        _check_which(job_ids, everything=all, all_users=all_users)
         self.cluster_name = cluster_name
         self.job_ids = job_ids
         self.all = all
         self.all_users = all_users
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {
+            "cluster_name": read.cluster,
+            "job_ids": read.optional(read.each(read.whole_number())),
+            **dict.fromkeys(("all", "all_users"), read.flag),
+        }
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        if values["all"] is read.UNKNOWN:
+            return
+        if values["job_ids"] is not read.UNKNOWN and values["all"] == bool(values["job_ids"]):
+            raise SkyRequestError(f"job_ids: {values['job_ids']}: name the jobs, or give all=True for all of them")
+        if values["all_users"] is True and not values["all"]:
+            raise SkyRequestError("all_users: needs all=True")
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``cancel``."""
-        everything = as_flag("all", self.all)
-        job_ids = [as_whole_number("job_ids", job_id) for job_id in listed(self.job_ids)]
-        if not everything and not job_ids:
-            raise SkyRequestError(f"job_ids: {self.job_ids!r} names no job")
-        _check_which(self.job_ids, everything=everything, all_users=self.all_users)
-        return {
-            "cluster_name": rendered_cluster_name(self.cluster_name),
-            "job_ids": None if everything else job_ids,
-            "all_users": as_flag("all_users", self.all_users),
-        }
+        values = super().build_arguments(context)
+        del values["all"]
+        return values
 
 
 class SkyLogsOperator(SkyBaseOperator):
@@ -180,12 +168,6 @@ class SkyLogsOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cluster_name(cluster_name)
-        check_whole_number("job_id", job_id)
-        check_whole_number("tail", tail, 0)
-        check_whole_number("worker", worker, 0)
-        check_flags(follow=follow, provision=provision, sync_down=sync_down)
-        _check_provision(provision, sync_down=sync_down, job_id=job_id, worker=worker)
         self.cluster_name = cluster_name
         self.job_id = job_id
         self.follow = follow
@@ -193,40 +175,24 @@ class SkyLogsOperator(SkyBaseOperator):
         self.provision = provision
         self.worker = worker
         self.sync_down = sync_down
+        self.check_arguments()
 
     @property
     def default_on_cancel(self) -> OnCancel:
         """Leave the job: another task has submitted it."""
         return OnCancel.LEAVE
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``logs``."""
-        _check_provision(self.provision, sync_down=self.sync_down, job_id=self.job_id, worker=self.worker)
+    def _readers(self) -> dict[str, read.Reader]:
         return {
-            "cluster_name": rendered_cluster_name(self.cluster_name),
-            "job_id": None if self.job_id is None else as_whole_number("job_id", self.job_id),
-            "follow": as_flag("follow", self.follow),
-            "tail": as_whole_number("tail", self.tail, 0),
-            "provision": as_flag("provision", self.provision),
-            "worker": None if self.worker is None else as_whole_number("worker", self.worker, 0),
-            "sync_down": as_flag("sync_down", self.sync_down),
+            "cluster_name": read.cluster,
+            "job_id": read.optional(read.whole_number()),
+            "tail": read.whole_number(0),
+            "worker": read.optional(read.whole_number(0)),
+            **dict.fromkeys(("follow", "provision", "sync_down"), read.flag),
         }
 
-
-def _check_which(job_ids: object, *, everything: object, all_users: object) -> None:
-    if not is_known(everything):
-        return
-    if is_known(job_ids) and as_flag("all", everything) == (job_ids is not None):
-        raise SkyRequestError("job_ids: name the jobs, or give all=True for all of them")
-    if is_known(all_users) and as_flag("all_users", all_users) and not as_flag("all", everything):
-        raise SkyRequestError("all_users: needs all=True")
-
-
-def _check_provision(provision: object, *, sync_down: object, job_id: object, worker: object) -> None:
-    if not is_known(provision):
-        return
-    if not as_flag("provision", provision):
-        if is_known(worker) and worker is not None:
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        if values["provision"] is False and read.is_given(values["worker"]):
             raise SkyRequestError("worker: needs provision=True; a job's log has the output of all nodes")
-    elif (is_known(job_id) and job_id is not None) or (is_known(sync_down) and as_flag("sync_down", sync_down)):
-        raise SkyRequestError("provision: is the cluster's log; give neither job_id nor sync_down with it")
+        if values["provision"] is True and (read.is_given(values["job_id"]) or values["sync_down"] is True):
+            raise SkyRequestError("provision: is the cluster's log; give neither job_id nor sync_down with it")

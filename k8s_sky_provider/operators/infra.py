@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from k8s_sky_provider.operators.arguments import as_number, check_number, rendered_names, rendered_text
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator
 
 if TYPE_CHECKING:
@@ -39,13 +39,15 @@ class SkyCheckOperator(SkyBaseOperator):
         super().__init__(**kwargs)
         self.infra = infra
         self.require = require
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return dict.fromkeys(("infra", "require"), read.optional(read.names))
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``check``."""
-        return {
-            "infra": rendered_names("infra", self.infra),
-            "require": rendered_names("require", self.require) or [],
-        }
+        values = super().build_arguments(context)
+        return {**values, "require": values["require"] or []}
 
 
 class SkyGpusOperator(SkyBaseOperator):
@@ -73,15 +75,11 @@ class SkyGpusOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_number("count", count)
         self.accelerator = accelerator
         self.count = count
         self.infra = infra
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``gpus``."""
-        return {
-            "accelerator": rendered_text("accelerator", self.accelerator),
-            "count": None if self.count is None else as_number("count", self.count),
-            "infra": rendered_text("infra", self.infra),
-        }
+    def _readers(self) -> dict[str, read.Reader]:
+        text = read.optional(read.text)
+        return {"accelerator": text, "count": read.optional(read.number), "infra": text}

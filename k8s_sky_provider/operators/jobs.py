@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.links.skypilot import SkyJobLogLink
-from k8s_sky_provider.operators.arguments import (
-    as_flag,
-    as_whole_number,
-    check_flags,
-    check_whole_number,
-    is_known,
-    listed,
-    rendered_text,
-)
-from k8s_sky_provider.operators.base import SkyBaseOperator, bundle_root, cluster_name_for, dag_folder
-from k8s_sky_provider.operators.task import check_has_no_secret, check_task, read_documents
+from k8s_sky_provider.operators import read
+from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for
+from k8s_sky_provider.operators.task import check_has_no_secret, header_of
 from k8s_sky_provider.operators.task_operator import SkyTaskOperator
 from k8s_sky_provider.protocol import OnCancel
 
@@ -64,6 +56,7 @@ class SkyJobLaunchOperator(SkyTaskOperator):
     """
 
     action: ClassVar[str] = "jobs_launch"
+    kill_can = (OnCancel.CANCEL, OnCancel.LEAVE)
     operator_extra_links = (*SkyBaseOperator.operator_extra_links, SkyJobLogLink())
 
     template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "pool_name", "num_jobs", "wait")
@@ -79,15 +72,41 @@ class SkyJobLaunchOperator(SkyTaskOperator):
     ) -> None:
         # What lists are made of is checked here: to the base a task is a path or a dict.
         super().__init__(sky_task_yaml=sky_task_yaml, **kwargs)  # type: ignore[arg-type]
-        check_whole_number("num_jobs", num_jobs)
-        _check_num_jobs(num_jobs, pool_name)
-        check_flags(wait=wait)
-        if isinstance(sky_task_yaml, (list, tuple)):
-            _check_documents(sky_task_yaml, "sky_task_yaml")
-        check_on_cancel(self.on_cancel, OnCancel.CANCEL)
         self.pool_name = pool_name
         self.num_jobs = num_jobs
         self.wait = wait
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {
+            **super()._readers(),
+            "pool_name": read.optional(read.cluster),
+            "num_jobs": read.optional(read.whole_number()),
+            "wait": read.flag,
+        }
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        super()._check_together(values)
+        # The base's constructor checks before there is a pool.
+        if read.is_given(values["num_jobs"]) and values["pool_name"] is None:
+            raise SkyRequestError("num_jobs: needs pool_name, the pool whose workers run the jobs")
+
+    def given_task(self, name: str, value: object) -> Any:
+        """Read a task, or the tasks of a pipeline or job group."""
+        return (
+            self.check_documents(value, name) if isinstance(value, (list, tuple)) else super().given_task(name, value)
+        )
+
+    def check_documents(self, documents: Sequence[object], source: str) -> list[dict[str, Any]]:
+        """Return the checked tasks of a pipeline or job group, after its header if it has one."""
+        if not documents:
+            raise SkyRequestError(f"{source}: is empty; give at least one task")
+        head = header_of(documents)
+        if head is not None:
+            check_has_no_secret(head, source)
+        tasks = documents[1:] if head is not None else documents
+        checked = [self.check_content(task, f"{source}, task {number}") for number, task in enumerate(tasks, 1)]
+        return [head, *checked] if head is not None else checked
 
     @property
     def default_on_cancel(self) -> OnCancel:
@@ -99,29 +118,19 @@ class SkyJobLaunchOperator(SkyTaskOperator):
         return {"job_name": self._rendered_job_name(context)}
 
     def _rendered_job_name(self, context: Context | None) -> str:
-        return rendered_text("job_name", self.job_name) or cluster_name_for(self.request_owner(context))
-
-    def read_task(self, context: Context | None) -> str | dict[str, Any] | list[dict[str, Any]]:
-        """Return the tasks as the request carries them: their content, or their path on the volume."""
-        task = self.sky_task_yaml
-        if isinstance(task, Mapping):
-            return check_task(task, "sky_task_yaml")
-        if isinstance(task, (list, tuple)):
-            return _check_documents(task, "sky_task_yaml")
-        documents = read_documents(task, "sky_task_yaml", dag_folder(context), bundle_root(context))
-        return documents if isinstance(documents, str) else _check_documents(documents, str(task))
+        if self.job_name is None:
+            return cluster_name_for(self.request_owner(context))
+        return read.job_name("job_name", self.job_name)
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``jobs_launch``."""
-        _check_num_jobs(self.num_jobs, self.pool_name)
-        check_on_cancel(self.on_cancel, OnCancel.CANCEL)
+        arguments = super().build_arguments(context)
+        pool = arguments.pop("pool_name")
         return {
-            **self.task_arguments(context),
+            **arguments,
             "job_name": self._rendered_job_name(context),
             "name_is_of_task_instance": self.job_name is None,
-            "pool": rendered_text("pool_name", self.pool_name),
-            "num_jobs": None if self.num_jobs is None else as_whole_number("num_jobs", self.num_jobs),
-            "wait": as_flag("wait", self.wait),
+            "pool": pool,
         }
 
 
@@ -164,28 +173,27 @@ class SkyJobQueueOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_flags(skip_finished=skip_finished, all_users=all_users)
-        check_whole_number("limit", limit)
-        unknown = [status for status in statuses or () if status not in STATUSES]
-        if isinstance(statuses, str) or unknown:
-            raise SkyRequestError(f"statuses: {statuses!r} is not a list of statuses; they are: {', '.join(STATUSES)}")
         self.job_name = job_name
         self.pool_name = pool_name
         self.skip_finished = skip_finished
         self.statuses = statuses
         self.all_users = all_users
         self.limit = limit
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {
+            **dict.fromkeys(("job_name", "pool_name"), read.optional(read.text)),
+            **dict.fromkeys(("skip_finished", "all_users"), read.flag),
+            "statuses": read.optional(_statuses),
+            "limit": read.optional(read.whole_number()),
+        }
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``jobs_queue``."""
-        return {
-            "job_name": rendered_text("job_name", self.job_name),
-            "pool": rendered_text("pool_name", self.pool_name),
-            "skip_finished": as_flag("skip_finished", self.skip_finished),
-            "statuses": None if self.statuses is None else list(self.statuses),
-            "all_users": as_flag("all_users", self.all_users),
-            "limit": None if self.limit is None else as_whole_number("limit", self.limit),
-        }
+        values = super().build_arguments(context)
+        values["pool"] = values.pop("pool_name")
+        return values
 
 
 class SkyJobCancelOperator(SkyBaseOperator):
@@ -222,26 +230,34 @@ class SkyJobCancelOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_flags(all=all, wait=wait)
-        _check_which(job_ids, job_name, pool_name, everything=all)
-        for job_id in listed(job_ids):
-            check_whole_number("job_ids", job_id)
         self.job_ids = job_ids
         self.job_name = job_name
         self.pool_name = pool_name
         self.all = all
         self.wait = wait
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {
+            "job_ids": read.optional(read.each(read.whole_number())),
+            **dict.fromkeys(("job_name", "pool_name"), read.optional(read.text)),
+            **dict.fromkeys(("all", "wait"), read.flag),
+        }
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        named = [values[name] for name in ("job_ids", "job_name", "pool_name", "all")]
+        if read.UNKNOWN not in named and sum(map(bool, named)) != 1:
+            given = ", ".join(map(read.shown, named))
+            raise SkyRequestError(
+                f"job_ids, job_name, pool_name, all: give one of them, to say which jobs, not {given}"
+            )
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``jobs_cancel``."""
-        job_ids = [as_whole_number("job_ids", job_id) for job_id in listed(self.job_ids)]
-        name, pool = rendered_text("job_name", self.job_name), rendered_text("pool_name", self.pool_name)
-        if not (as_flag("all", self.all) or job_ids or name or pool):
-            raise SkyRequestError(
-                f"job_ids: {self.job_ids!r} names no job; did the task that it comes from return one?"
-            )
-        _check_which(self.job_ids, name, pool, everything=self.all)
-        return {"job_ids": job_ids or None, "job_name": name, "pool": pool, "wait": as_flag("wait", self.wait)}
+        values = super().build_arguments(context)
+        del values["all"]
+        values["pool"] = values.pop("pool_name")
+        return values
 
 
 class SkyJobLogsOperator(SkyBaseOperator):
@@ -259,6 +275,7 @@ class SkyJobLogsOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "jobs_logs"
+    kill_can = (OnCancel.CANCEL, OnCancel.LEAVE)
     operator_extra_links = (*SkyBaseOperator.operator_extra_links, SkyJobLogLink())
 
     template_fields: Sequence[str] = (
@@ -281,65 +298,30 @@ class SkyJobLogsOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_id_or_name(job_id, job_name)
-        check_flags(follow=follow, controller=controller)
-        check_whole_number("job_id", job_id)
-        check_whole_number("tail", tail)
-        check_on_cancel(self.on_cancel, OnCancel.CANCEL)
         self.job_id = job_id
         self.job_name = job_name
         self.follow = follow
         self.controller = controller
         self.tail = tail
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``jobs_logs``."""
-        name = rendered_text("job_name", self.job_name)
-        _check_id_or_name(self.job_id, name)
-        check_on_cancel(self.on_cancel, OnCancel.CANCEL)
+    def _readers(self) -> dict[str, read.Reader]:
         return {
-            "job_id": None if name is not None else as_whole_number("job_id", self.job_id),
-            "job_name": name,
-            "follow": as_flag("follow", self.follow),
-            "controller": as_flag("controller", self.controller),
-            "tail": None if self.tail is None else as_whole_number("tail", self.tail),
+            "job_id": read.optional(read.whole_number()),
+            "job_name": read.optional(read.text),
+            **dict.fromkeys(("follow", "controller"), read.flag),
+            "tail": read.optional(read.whole_number()),
         }
 
-
-def check_on_cancel(on_cancel: object, possible: OnCancel) -> None:
-    """Check what a kill may do where there is but one thing to undo; what is still to be rendered passes.
-
-    :raises SkyRequestError: if it is neither that nor ``leave``
-    """
-    if on_cancel is not None and is_known(on_cancel) and on_cancel not in {possible, OnCancel.LEAVE}:
-        raise SkyRequestError(f"on_cancel: {on_cancel!r} is neither {possible.value!r} nor 'leave'")
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        if read.UNKNOWN not in (values["job_id"], values["job_name"]) and (
+            (values["job_id"] is None) == (values["job_name"] is None)
+        ):
+            raise SkyRequestError("job_id and job_name: give one of them, to say which job")
 
 
-def _check_num_jobs(num_jobs: object, pool_name: object) -> None:
-    if num_jobs is not None and is_known(num_jobs) and pool_name is None:
-        raise SkyRequestError("num_jobs: needs pool_name, the pool whose workers run the jobs")
-
-
-def _check_which(*named: object, everything: object) -> None:
-    if all(is_known(value) for value in (*named, everything)):
-        given = [*(value is not None for value in named), as_flag("all", everything)]
-        if sum(given) != 1:
-            raise SkyRequestError("job_ids, job_name, pool_name, all: give one of them, to say which jobs")
-
-
-def _check_id_or_name(job_id: object, job_name: object) -> None:
-    if is_known(job_id) and is_known(job_name) and (job_id is None) == (job_name is None):
-        raise SkyRequestError("job_id and job_name: give one of them, to say which job")
-
-
-def _check_documents(documents: Sequence[object], source: str) -> list[dict[str, Any]]:
-    if not documents:
-        raise SkyRequestError(f"{source}: is empty; give at least one task")
-    # The first of several may be the pipeline's or the job group's own: it has a name and how to run them.
-    head = documents[0] if len(documents) > 1 else None
-    is_head = isinstance(head, Mapping) and (set(head) == {"name"} or "execution" in head)
-    first = [dict(head)] if is_head and isinstance(head, Mapping) else []
-    for header in first:
-        check_has_no_secret(header, source)
-    tasks = documents[len(first) :]
-    return [*first, *(check_task(task, f"{source}, task {number}") for number, task in enumerate(tasks, 1))]
+def _statuses(name: str, value: object) -> list[str]:
+    """Read statuses of managed jobs."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or any(status not in STATUSES for status in value):
+        raise SkyRequestError(f"{name}: {read.shown(value)} is not a list of statuses; they are: {', '.join(STATUSES)}")
+    return list(value)

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.links.skypilot import SkyJobLogLink
-from k8s_sky_provider.operators.arguments import (
-    as_choice,
-    as_flag,
-    as_whole_number,
-    check_choice,
-    check_cluster_name,
-    check_flags,
-    is_known,
-    rendered_cluster_name,
-)
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import cluster_name_for
 from k8s_sky_provider.operators.task_operator import SkyTaskOperator
 from k8s_sky_provider.protocol import OnCancel
@@ -29,6 +22,9 @@ if TYPE_CHECKING:
 
 DEFAULT_IDLE_MINUTES = 60
 """Minutes without a job after which a launched cluster ends, unless somebody says otherwise."""
+
+_DEFAULT_AUTOSTOP = {"idle_minutes": DEFAULT_IDLE_MINUTES, "down": True}
+_MINUTES = {"": 1, "m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 * 60}
 
 ON_FAILURE = ("down", "leave")
 
@@ -101,23 +97,6 @@ class SkyLaunchOperator(SkyTaskOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cluster_name(cluster_name)
-        check_choice("on_failure", on_failure, ON_FAILURE)
-        check_flags(
-            auto_down=auto_down,
-            wait=wait,
-            retry_until_up=retry_until_up,
-            no_setup=no_setup,
-            fast=fast,
-            resize=resize,
-            dryrun=dryrun,
-        )
-        if down is not None:
-            check_flags(down=down)
-        if is_known(idle_minutes_to_autostop):
-            _idle_minutes(idle_minutes_to_autostop)
-        if wait_for is not None:
-            check_choice("wait_for", wait_for, WAIT_FOR)
         self.cluster_name = cluster_name
         self.auto_down = auto_down
         self.on_failure = on_failure
@@ -131,6 +110,21 @@ class SkyLaunchOperator(SkyTaskOperator):
         self.resize = resize
         self.clone_disk_from = clone_disk_from
         self.dryrun = dryrun
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {
+            **super()._readers(),
+            "cluster_name": read.optional(read.cluster),
+            "auto_down": read.flag,
+            "on_failure": read.one_of(ON_FAILURE),
+            "wait": read.flag,
+            "idle_minutes_to_autostop": read.optional(_idle_minutes),
+            "down": read.optional(read.flag),
+            "wait_for": read.optional(read.one_of(WAIT_FOR)),
+            **dict.fromkeys(("retry_until_up", "no_setup", "fast", "resize", "dryrun"), read.flag),
+            "clone_disk_from": read.optional(read.cluster),
+        }
 
     @property
     def default_on_cancel(self) -> OnCancel:
@@ -139,10 +133,10 @@ class SkyLaunchOperator(SkyTaskOperator):
         Airflow skips the teardown of a setup that was killed, so the cluster that it alone uses goes with it.
         """
         has_no_teardown = self.is_setup and self.cluster_name is None and self._leaves_nothing()
-        return OnCancel.DOWN if has_no_teardown or as_flag("auto_down", self.auto_down) else OnCancel.CANCEL
+        return OnCancel.DOWN if has_no_teardown or read.flag("auto_down", self.auto_down) else OnCancel.CANCEL
 
     def _leaves_nothing(self) -> bool:
-        return as_choice("on_failure", self.on_failure, ON_FAILURE) == "down"
+        return self.on_failure == "down"
 
     def known_xcoms(self, context: Context) -> dict[str, Any]:
         """Return the cluster's name."""
@@ -151,50 +145,50 @@ class SkyLaunchOperator(SkyTaskOperator):
     def _rendered_cluster_name(self, context: Context | None) -> str:
         if self.cluster_name is None:
             return cluster_name_for(self.request_owner(context))
-        return rendered_cluster_name(self.cluster_name)
+        return read.cluster("cluster_name", self.cluster_name)
 
-    def more_resources(self) -> dict[str, Any]:
-        """Return the autostop that the arguments ask for."""
-        minutes = _idle_minutes(self.idle_minutes_to_autostop)
-        if minutes is None and as_flag("auto_down", self.auto_down) and not as_flag("wait", self.wait):
-            minutes = 1
-        autostop = self._autostop(minutes)
+    def more_resources(self, values: Mapping[str, Any], task: object) -> dict[str, Any]:
+        """Return the autostop that the arguments ask for, over that of the task."""
+        minutes, down, wait_for = (values[name] for name in ("idle_minutes_to_autostop", "down", "wait_for"))
+        if minutes is None and values["auto_down"] and not values["wait"]:
+            minutes, down = 1, down is None or down
         if minutes is not None and minutes < 0:
             return {"autostop": False}
-        if minutes is None and self.down is None and self.wait_for is None:
+        if minutes is None and down is None and wait_for is None:
             return {}
-        return {"autostop": autostop}
+        resources = (task.get("resources") if isinstance(task, Mapping) else None) or {}
+        if resources.get("autostop") is False and minutes is None:
+            return {}
+        said = {"idle_minutes": minutes, "down": down, "wait_for": wait_for}
+        return {
+            "autostop": {
+                **_autostop_of(resources.get("autostop")),
+                **{name: value for name, value in said.items() if value is not None},
+            }
+        }
 
     def default_resources(self) -> dict[str, Any]:
         """Return the autostop of a task that says nothing of it."""
-        return {"autostop": self._autostop(None)}
-
-    def _autostop(self, minutes: int | None) -> dict[str, Any]:
+        down, wait_for = read.optional(read.flag)("down", self.down), self.wait_for
         return {
-            "idle_minutes": DEFAULT_IDLE_MINUTES if minutes is None else minutes,
-            "down": self.down is None or as_flag("down", self.down),
-            **({} if self.wait_for is None else {"wait_for": as_choice("wait_for", self.wait_for, WAIT_FOR)}),
+            "autostop": {
+                **_DEFAULT_AUTOSTOP,
+                **({} if down is None else {"down": down}),
+                **({} if wait_for is None else {"wait_for": wait_for}),
+            }
         }
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``launch``."""
-        if self.clone_disk_from is not None and self.settings.uses_api_server:
+        arguments = super().build_arguments(context)
+        if arguments["clone_disk_from"] is not None and self.settings.uses_api_server:
             raise SkyRequestError(
                 "clone_disk_from: SkyPilot cannot do it by way of an API server: leave it out or use another state_mode"
             )
-        return {
-            **self.task_arguments(context),
-            "cluster_name": self._rendered_cluster_name(context),
-            "auto_down": as_flag("auto_down", self.auto_down),
-            "down_after": self.final_exit_codes(context) if self._leaves_nothing() else [],
-            "wait": as_flag("wait", self.wait),
-            "retry_until_up": as_flag("retry_until_up", self.retry_until_up),
-            "no_setup": as_flag("no_setup", self.no_setup),
-            "fast": as_flag("fast", self.fast),
-            "resize": as_flag("resize", self.resize),
-            "clone_disk_from": self.clone_disk_from,
-            "dryrun": as_flag("dryrun", self.dryrun),
-        }
+        for name in ("idle_minutes_to_autostop", "down", "wait_for", "on_failure"):
+            del arguments[name]
+        arguments["cluster_name"] = self._rendered_cluster_name(context)
+        return {**arguments, "down_after": self.final_exit_codes(context) if self._leaves_nothing() else []}
 
 
 class SkyExecOperator(SkyTaskOperator):
@@ -217,33 +211,31 @@ class SkyExecOperator(SkyTaskOperator):
 
     def __init__(self, *, cluster_name: str | XComArg, wait: bool | str | XComArg = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_cluster_name(cluster_name)
-        check_flags(wait=wait)
         self.cluster_name = cluster_name
         self.wait = wait
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {**super()._readers(), "cluster_name": read.cluster, "wait": read.flag}
 
     @property
     def default_on_cancel(self) -> OnCancel:
         """End the job; the cluster is somebody else's."""
         return OnCancel.CANCEL
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``exec``."""
-        return {
-            **self.task_arguments(context),
-            "cluster_name": rendered_cluster_name(self.cluster_name),
-            "wait": as_flag("wait", self.wait),
-        }
+
+def _idle_minutes(name: str, value: object) -> int:
+    minutes = read.whole(value)
+    if minutes is None or minutes < -1 or minutes == 0:
+        raise SkyRequestError(f"{name}: {read.shown(value)} is neither minutes from 1 up nor -1 for never")
+    return minutes
 
 
-def _idle_minutes(minutes: object) -> int | None:
-    if minutes is None:
-        return None
-    if minutes in (-1, "-1"):
-        return -1
-    try:
-        return as_whole_number("idle_minutes_to_autostop", minutes)
-    except SkyRequestError:
-        raise SkyRequestError(
-            f"idle_minutes_to_autostop: {minutes!r} is neither minutes from 1 up nor -1 for never"
-        ) from None
+def _autostop_of(autostop: object) -> dict[str, Any]:
+    """Return what a task says of autostop as a dict, and the default of one that says nothing."""
+    found = re.fullmatch(r"([0-9]{1,9})([mhdw]?)", str(autostop).lower())
+    if found is not None:
+        return {"idle_minutes": int(found[1]) * _MINUTES[found[2]]}
+    if isinstance(autostop, Mapping):
+        return dict(autostop)
+    return {"idle_minutes": 0} if autostop is True else _DEFAULT_AUTOSTOP

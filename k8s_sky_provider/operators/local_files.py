@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class LocalFiles:
         """
         if not isinstance(path, str) or not path.strip():
             return path
-        filled = _VARIABLE.sub(lambda found: (envs or {}).get(found[1], found[0]), path)
+        filled = str(fill_in(path, envs or {}))
         # A variable that is not known here may be in the pod.
         if filled.startswith("~") or "://" in filled or _VARIABLE.search(filled):
             return path
@@ -86,9 +86,7 @@ class LocalFiles:
         :param has_workdir: whether an argument says another workdir
         :param mounted: paths on the cluster for which an argument says another source
         """
-        of_the_task = task.get("envs")
-        known = {str(name): str(value) for name, value in _items(of_the_task) if value is not None}
-        known.update(envs)
+        known = {**variables_of(task), **envs}
 
         def in_pod(key: str, path: object, *, is_folder: bool = False) -> Any:
             return self.path_in_pod(f"{where}: {key}", path, beside=beside, envs=known, is_folder=is_folder)
@@ -99,7 +97,7 @@ class LocalFiles:
         mounts, service = task.get("file_mounts"), task.get("service")
         if isinstance(mounts, Mapping):
             changed["file_mounts"] = {
-                target: mount if target in mounted else _mount_in_pod(f"file_mounts.{target}", mount, in_pod)
+                target: mount if target in mounted else mount_in_pod(f"file_mounts.{target}", mount, in_pod)
                 for target, mount in mounts.items()
             }
         if isinstance(service, Mapping) and isinstance(service.get("tls"), Mapping):
@@ -140,7 +138,23 @@ class LocalFiles:
         return any(Path(os.path.realpath(path)).is_relative_to(place) for place in places)
 
 
-def _mount_in_pod(key: str, mount: object, in_pod: Any) -> Any:
+def fill_in(value: Any, envs: Mapping[str, str]) -> Any:
+    """Return a value with the variables in its texts filled in, as SkyPilot does; those that are not known stay."""
+    if isinstance(value, str):
+        return _VARIABLE.sub(lambda found: envs.get(found[1], found[0]), value)
+    if isinstance(value, list):
+        return [fill_in(item, envs) for item in value]
+    return {key: fill_in(item, envs) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def variables_of(task: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables that a task has itself."""
+    envs = task.get("envs")
+    known = envs.items() if isinstance(envs, Mapping) else ()
+    return {str(name): str(value) for name, value in known if value is not None}
+
+
+def mount_in_pod(key: str, mount: object, in_pod: Callable[[str, Any], Any]) -> Any:
     """Return the source of a mount, or a storage that has one or several, with the paths in the pod."""
     if not isinstance(mount, Mapping):
         return in_pod(key, mount)
@@ -157,7 +171,3 @@ def _is_encodable(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _items(value: object) -> Collection[tuple[Any, Any]]:
-    return value.items() if isinstance(value, Mapping) else ()

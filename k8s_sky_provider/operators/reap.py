@@ -11,7 +11,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.arguments import as_flag, check_flags, rendered_cluster_name
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for
 from k8s_sky_provider.operators.earlier_pods import has_ended, kill, owner_of
 from k8s_sky_provider.operators.task_states import states_of
@@ -72,11 +72,14 @@ class SkyReapOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_flags(named=named, known_runs_only=known_runs_only, dryrun=dryrun)
         self.clusters = clusters
         self.named = named
         self.known_runs_only = known_runs_only
         self.dryrun = dryrun
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"clusters": _rows, **dict.fromkeys(("named", "known_runs_only", "dryrun"), read.flag)}
 
     def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
         """End the pods of tasks that have ended, then make the one that takes the clusters down."""
@@ -101,18 +104,13 @@ class SkyReapOperator(SkyBaseOperator):
             ):
                 continue
             self.log.info("Pod %s: its task has ended without it: %s", pod.metadata.name, json.dumps(owner))
-            if not as_flag("dryrun", self.dryrun):
+            if not read.flag("dryrun", self.dryrun):
                 kill(self.client, pod)
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``reap``: each cluster's name and the run that it is of."""
-        rows: Any = self.clusters
-        if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) and "name" in row for row in rows):
-            raise SkyRequestError(f"clusters: must be what SkyStatusOperator(owners=True) returned, not {rows!r}")
-        for row in rows:
-            rendered_cluster_name(row["name"])
-        named = as_flag("named", self.named)
-        must_be_known = as_flag("known_runs_only", self.known_runs_only)
+        values = self.read_arguments(context)
+        rows = values["clusters"]
         self.settings.check_keeps_notes("clusters")
         deployment = self.settings.deployment
         owned = {row["name"]: {key: row[key] for key in OWNER_KEYS} for row in rows if "run_id" in row}
@@ -122,18 +120,31 @@ class SkyReapOperator(SkyBaseOperator):
         candidates = {
             name: owner
             for name, owner in owned.items()
-            if named or name in half_made or name == cluster_name_for(Owner(deployment=deployment, **owner))
+            if values["named"] or name in half_made or name == cluster_name_for(Owner(deployment=deployment, **owner))
         }
         # Two answers about one run may differ: each run is asked about once.
         is_over = {
-            run: context is None or _is_over(context["ti"], *run, must_be_known=must_be_known)
+            run: context is None or _is_over(context["ti"], *run, must_be_known=values["known_runs_only"])
             for run in set(map(_run_of, candidates.values()))
         }
         return {
             "clusters": {name: owner for name, owner in candidates.items() if is_over[_run_of(owner)]},
             "half_made": half_made,
-            "dryrun": as_flag("dryrun", self.dryrun),
+            "dryrun": values["dryrun"],
         }
+
+
+def _rows(name: str, value: object) -> list[Mapping[str, Any]]:
+    """Read the rows of a status."""
+    if (
+        isinstance(value, str)
+        or not isinstance(value, Sequence)
+        or not all(isinstance(row, Mapping) and "name" in row for row in value)
+    ):
+        raise SkyRequestError(f"{name}: must be what SkyStatusOperator(owners=True) returned, not {read.shown(value)}")
+    for row in value:
+        read.cluster(name, row["name"])
+    return list(value)
 
 
 def _is_task_over(ti: Any, owner: dict[str, Any]) -> bool:

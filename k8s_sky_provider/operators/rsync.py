@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from k8s_sky_provider.operators.arguments import (
-    as_nodes,
-    check_cluster_name,
-    check_nodes,
-    check_path,
-    rendered_cluster_name,
-    rendered_path,
-)
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import XComArg
 
 
 class _SkyRsyncOperator(SkyBaseOperator):
@@ -35,23 +28,14 @@ class _SkyRsyncOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_cluster_name(cluster_name)
-        check_path("source", source)
-        check_path("target", target)
-        check_nodes(nodes)
         self.cluster_name = cluster_name
         self.source = source
         self.target = target
         self.nodes = nodes
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``rsync_up`` and ``rsync_down``."""
-        return {
-            "cluster_name": rendered_cluster_name(self.cluster_name),
-            "source": rendered_path("source", self.source),
-            "target": rendered_path("target", self.target),
-            "nodes": as_nodes(self.nodes),
-        }
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"cluster_name": read.cluster, "source": read.path, "target": read.path, "nodes": read.nodes}
 
 
 class SkyRsyncUpOperator(_SkyRsyncOperator):

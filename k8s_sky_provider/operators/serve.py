@@ -6,31 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.links.skypilot import SkyServeEndpointLink
-from k8s_sky_provider.operators.arguments import (
-    as_choice,
-    as_flag,
-    as_number,
-    as_whole_number,
-    check_choice,
-    check_flags,
-    check_globs,
-    check_number,
-    check_rendered_glob,
-    check_rendered_name,
-    check_whole_number,
-    is_known,
-    is_name,
-    rendered_names,
-    written,
-)
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator
-from k8s_sky_provider.operators.jobs import check_on_cancel
-from k8s_sky_provider.operators.task import TO_BE_RENDERED
 from k8s_sky_provider.operators.task_operator import SkyTaskOperator
 from k8s_sky_provider.protocol import OnCancel
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
@@ -43,6 +25,9 @@ TARGETS = ("replica", "controller", "load_balancer")
 
 READY_TIMEOUT = 1800
 """Seconds that a service may take to be ready, unless somebody says otherwise."""
+
+
+_WAIT = {"wait": read.flag, "timeout": read.number}
 
 
 class SkyServeUpOperator(SkyTaskOperator):
@@ -58,6 +43,8 @@ class SkyServeUpOperator(SkyTaskOperator):
     """
 
     action: ClassVar[str] = "serve_up"
+    section = "service"
+    kill_can = (OnCancel.DOWN, OnCancel.LEAVE)
     operator_extra_links = (*SkyBaseOperator.operator_extra_links, SkyServeEndpointLink())
 
     template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "service_name", "wait", "timeout")
@@ -71,28 +58,18 @@ class SkyServeUpOperator(SkyTaskOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_name("service_name", service_name)
-        check_flags(wait=wait)
-        check_number("timeout", timeout)
-        check_on_cancel(self.on_cancel, OnCancel.DOWN)
         self.service_name = service_name
         self.wait = wait
         self.timeout = timeout
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {**super()._readers(), "service_name": read.cluster, **_WAIT}
 
     @property
     def default_on_cancel(self) -> OnCancel:
         """Take the service down: what waited for it is no more."""
         return OnCancel.DOWN
-
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``serve_up``."""
-        check_on_cancel(self.on_cancel, OnCancel.DOWN)
-        return {
-            **self.task_arguments(context),
-            "service_name": _rendered_name("service_name", self.service_name),
-            "wait": as_flag("wait", self.wait),
-            "timeout": as_number("timeout", self.timeout),
-        }
 
 
 class SkyServeUpdateOperator(SkyTaskOperator):
@@ -108,6 +85,7 @@ class SkyServeUpdateOperator(SkyTaskOperator):
     """
 
     action: ClassVar[str] = "serve_update"
+    section = "service"
     operator_extra_links = (*SkyBaseOperator.operator_extra_links, SkyServeEndpointLink())
 
     template_fields: Sequence[str] = (*SkyTaskOperator.template_fields, "service_name", "mode", "wait", "timeout")
@@ -122,24 +100,14 @@ class SkyServeUpdateOperator(SkyTaskOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_name("service_name", service_name)
-        check_choice("mode", mode, MODES)
-        check_flags(wait=wait)
-        check_number("timeout", timeout)
         self.service_name = service_name
         self.mode = mode
         self.wait = wait
         self.timeout = timeout
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``serve_update``."""
-        return {
-            **self.task_arguments(context),
-            "service_name": _rendered_name("service_name", self.service_name),
-            "mode": as_choice("mode", self.mode, MODES),
-            "wait": as_flag("wait", self.wait),
-            "timeout": as_number("timeout", self.timeout),
-        }
+    def _readers(self) -> dict[str, read.Reader]:
+        return {**super()._readers(), "service_name": read.cluster, "mode": read.one_of(MODES), **_WAIT}
 
 
 class SkyServeStatusOperator(SkyBaseOperator):
@@ -159,10 +127,14 @@ class SkyServeStatusOperator(SkyBaseOperator):
     def __init__(self, *, service_names: Names = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.service_names = service_names
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"service_names": read.optional(read.names)}
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``serve_status``."""
-        return {"names": rendered_names("service_names", self.service_names)}
+        return {"names": super().build_arguments(context)["service_names"]}
 
 
 class SkyServeDownOperator(SkyBaseOperator):
@@ -179,6 +151,7 @@ class SkyServeDownOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "serve_down"
+    wildcards = "service_names"
 
     template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "service_names", "all", "purge")
 
@@ -191,22 +164,21 @@ class SkyServeDownOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_flags(all=all, purge=purge)
-        _check_names("service_names", service_names, everything=all)
-        self._written = {"service_names": written(service_names)}
         self.service_names = service_names
         self.all = all
         self.purge = purge
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"service_names": read.optional(read.list_of_clusters), **dict.fromkeys(("all", "purge"), read.flag)}
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        _check_which("service_names", values)
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``serve_down``."""
-        return _down_arguments(
-            "service_names",
-            self.service_names,
-            everything=self.all,
-            purge=self.purge,
-            texts=self.as_written("service_names", context),
-        )
+        values = super().build_arguments(context)
+        return {"names": values["service_names"], "purge": values["purge"]}
 
 
 class SkyServeLogsOperator(SkyBaseOperator):
@@ -243,28 +215,26 @@ class SkyServeLogsOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_name("service_name", service_name)
-        check_choice("target", target, TARGETS)
-        check_whole_number("replica", replica)
-        check_flags(follow=follow)
-        check_whole_number("tail", tail)
-        _check_replica(target, replica)
         self.service_name = service_name
         self.target = target
         self.replica = replica
         self.follow = follow
         self.tail = tail
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``serve_logs``."""
-        _check_replica(self.target, self.replica)
+    def _readers(self) -> dict[str, read.Reader]:
         return {
-            "service_name": _rendered_name("service_name", self.service_name),
-            "target": as_choice("target", self.target, TARGETS),
-            "replica": None if self.replica is None else as_whole_number("replica", self.replica),
-            "follow": as_flag("follow", self.follow),
-            "tail": None if self.tail is None else as_whole_number("tail", self.tail),
+            "service_name": read.cluster,
+            "target": read.one_of(TARGETS),
+            "replica": read.optional(read.whole_number()),
+            "follow": read.flag,
+            "tail": read.optional(read.whole_number()),
         }
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        target, replica = values["target"], values["replica"]
+        if read.UNKNOWN not in (target, replica) and (target == "replica") != (replica is not None):
+            raise SkyRequestError("replica: give its id with target='replica', and with no other target")
 
 
 class SkyPoolApplyOperator(SkyTaskOperator):
@@ -284,6 +254,7 @@ class SkyPoolApplyOperator(SkyTaskOperator):
     """
 
     action: ClassVar[str] = "pool_apply"
+    section = "pool"
 
     template_fields: Sequence[str] = (
         *SkyTaskOperator.template_fields,
@@ -307,30 +278,37 @@ class SkyPoolApplyOperator(SkyTaskOperator):
     ) -> None:
         # None is no task for the base, and read as none below.
         super().__init__(sky_task_yaml=sky_task_yaml, **kwargs)  # type: ignore[arg-type]
-        _check_name("pool_name", pool_name)
-        check_whole_number("workers", workers)
-        check_choice("mode", mode, MODES)
-        check_flags(wait=wait)
-        check_number("timeout", timeout)
-        _check_workers(sky_task_yaml, workers)
         self.pool_name = pool_name
         self.workers = workers
         self.mode = mode
         self.wait = wait
         self.timeout = timeout
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``pool_apply``."""
-        _check_workers(self.sky_task_yaml, self.workers)
-        task = {"task": None, "overrides": {}} if self.sky_task_yaml is None else self.task_arguments(context)
+    def _readers(self) -> dict[str, read.Reader]:
+        readers = super()._readers()
         return {
-            **task,
-            "pool_name": _rendered_name("pool_name", self.pool_name),
-            "workers": None if self.workers is None else as_whole_number("workers", self.workers),
-            "mode": as_choice("mode", self.mode, MODES),
-            "wait": as_flag("wait", self.wait),
-            "timeout": as_number("timeout", self.timeout),
+            **readers,
+            "sky_task_yaml": read.optional(readers["sky_task_yaml"]),
+            "pool_name": read.cluster,
+            "workers": read.optional(read.whole_number()),
+            "mode": read.one_of(MODES),
+            **_WAIT,
         }
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        super()._check_together(values)
+        task, workers = values["sky_task_yaml"], values["workers"]
+        if task is None and workers is None:
+            raise SkyRequestError("sky_task_yaml and workers: give at least one of them")
+        if read.is_given(task) and read.is_given(workers):
+            raise SkyRequestError("workers: with a task, the task's pool section says how many")
+
+    def task_arguments(self, values: Mapping[str, Any], context: Context | None) -> dict[str, Any]:
+        """Return ``task`` and ``overrides`` of the request: none where only the number of workers changes."""
+        if values["sky_task_yaml"] is None:
+            return {"task": None, "overrides": {}}
+        return super().task_arguments(values, context)
 
 
 class SkyPoolStatusOperator(SkyBaseOperator):
@@ -349,10 +327,14 @@ class SkyPoolStatusOperator(SkyBaseOperator):
     def __init__(self, *, pool_names: Names = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pool_names = pool_names
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"pool_names": read.optional(read.names)}
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``pool_status``."""
-        return {"names": rendered_names("pool_names", self.pool_names)}
+        return {"names": super().build_arguments(context)["pool_names"]}
 
 
 class SkyPoolDownOperator(SkyBaseOperator):
@@ -366,6 +348,7 @@ class SkyPoolDownOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "pool_down"
+    wildcards = "pool_names"
 
     template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "pool_names", "all", "purge")
 
@@ -378,66 +361,24 @@ class SkyPoolDownOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_flags(all=all, purge=purge)
-        _check_names("pool_names", pool_names, everything=all)
-        self._written = {"pool_names": written(pool_names)}
         self.pool_names = pool_names
         self.all = all
         self.purge = purge
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"pool_names": read.optional(read.list_of_clusters), **dict.fromkeys(("all", "purge"), read.flag)}
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        _check_which("pool_names", values)
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``pool_down``."""
-        return _down_arguments(
-            "pool_names",
-            self.pool_names,
-            everything=self.all,
-            purge=self.purge,
-            texts=self.as_written("pool_names", context),
-        )
+        values = super().build_arguments(context)
+        return {"names": values["pool_names"], "purge": values["purge"]}
 
 
-def _check_name(field: str, name: object) -> None:
-    if isinstance(name, str) and not TO_BE_RENDERED.search(name):
-        check_rendered_name(field, name)
-
-
-def _rendered_name(field: str, name: object) -> str:
-    if not is_name(name):
-        raise SkyRequestError(f"{field}: {name!r} is no name; did the task that it comes from return one?")
-    check_rendered_name(field, name)
-    return name
-
-
-def _check_replica(target: object, replica: object) -> None:
-    if is_known(target) and is_known(replica) and (target == "replica") != (replica is not None):
-        raise SkyRequestError("replica: give its id with target='replica', and with no other target")
-
-
-def _check_workers(task: object, workers: object) -> None:
-    if not (is_known(task) and is_known(workers)):
-        return
-    if task is None and workers is None:
-        raise SkyRequestError("sky_task_yaml and workers: give at least one of them")
-    if task is not None and workers is not None:
-        raise SkyRequestError("workers: with a task, the task's pool section says how many")
-
-
-def _check_names(field: str, names: object, *, everything: object) -> None:
-    if is_known(everything) and is_known(names) and as_flag("all", everything) == (names is not None):
-        raise SkyRequestError(f"{field}: name them, or give all=True for all of them")
-    for name in [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else ():
-        if isinstance(name, str) and not TO_BE_RENDERED.search(name):
-            check_rendered_glob(field, name)
-
-
-def _down_arguments(
-    field: str, names: object, *, everything: object, purge: object, texts: Collection[str]
-) -> dict[str, Any]:
-    rendered = rendered_names(field, names)
-    if not as_flag("all", everything) and not rendered:
-        raise SkyRequestError(f"{field}: {names!r} names none; did the task that it comes from return one?")
-    _check_names(field, rendered, everything=everything)
-    for name in rendered or ():
-        check_rendered_glob(field, name)
-    check_globs(field, rendered or [], texts=texts)
-    return {"names": rendered, "purge": as_flag("purge", purge)}
+def _check_which(field: str, values: Mapping[str, Any]) -> None:
+    names, everything = values[field], values["all"]
+    if read.UNKNOWN not in (names, everything) and everything == bool(names):
+        raise SkyRequestError(f"{field}: name them, or give all=True for all of them (it is {read.shown(names)})")

@@ -6,18 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.arguments import (
-    as_flag,
-    as_nodes,
-    as_number,
-    check_cluster_name,
-    check_flags,
-    check_nodes,
-    check_number,
-    rendered_cluster_name,
-    rendered_envs,
-    rendered_path,
-)
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator
 from k8s_sky_provider.protocol import OnCancel
 
@@ -94,13 +83,6 @@ class SkySSHOperator(SkyBaseOperator):
                 "leave it out and give cluster_name"
             )
         super().__init__(**kwargs)
-        check_cluster_name(cluster_name)
-        if isinstance(command, (str, list, tuple)):
-            _command_line(command)
-        check_flags(get_pty=get_pty)
-        check_nodes(nodes)
-        check_number("conn_timeout", conn_timeout)
-        check_number("cmd_timeout", cmd_timeout)
         self.cluster_name = cluster_name
         self.command = command
         self.environment = environment
@@ -109,41 +91,38 @@ class SkySSHOperator(SkyBaseOperator):
         self.cmd_timeout = cmd_timeout
         self.nodes = nodes
         self.working_dir = working_dir
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {
+            "cluster_name": read.cluster,
+            "command": _command_line,
+            "environment": read.variables,
+            "get_pty": read.flag,
+            "conn_timeout": read.optional(lambda name, value: int(read.number(name, value))),
+            "cmd_timeout": read.optional(read.number),
+            "nodes": read.nodes,
+            "working_dir": read.optional(read.path),
+        }
 
     @property
     def default_on_cancel(self) -> OnCancel:
         """End the command; the cluster is somebody else's."""
         return OnCancel.CANCEL
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``ssh``."""
-        return {
-            "cluster_name": rendered_cluster_name(self.cluster_name),
-            "command": _command_line(self.command),
-            "environment": rendered_envs(self.environment, "environment"),
-            "get_pty": as_flag("get_pty", self.get_pty),
-            "conn_timeout": None if self.conn_timeout is None else int(as_number("conn_timeout", self.conn_timeout)),
-            "cmd_timeout": None if self.cmd_timeout is None else as_number("cmd_timeout", self.cmd_timeout),
-            "nodes": as_nodes(self.nodes),
-            "working_dir": None if self.working_dir is None else rendered_path("working_dir", self.working_dir),
-        }
-
     def push_more(self, context: Context, result: SkyResult) -> None:
         """Push the command's exit code, or those of several machines by rank."""
         codes = result.job_exit_codes
         if codes:
-            context["ti"].xcom_push(key=EXIT_KEY, value=codes[0] if as_nodes(self.nodes) == "head" else codes)
+            context["ti"].xcom_push(key=EXIT_KEY, value=codes[0] if self.nodes == "head" else codes)
 
 
-def _command_line(command: object) -> str:
-    """Return a command as the text that bash reads.
-
-    :raises SkyRequestError: if it is empty, or neither a text nor a list of texts
-    """
-    if isinstance(command, (list, tuple)) and command and all(isinstance(word, str) for word in command):
-        return shlex.join(command)
-    if not isinstance(command, str):
-        raise SkyRequestError(f"command: must be a text or a list of texts, not {command!r}")
-    if not command.strip():
-        raise SkyRequestError("command: is empty; give the command to run")
-    return command
+def _command_line(name: str, value: object) -> str:
+    """Read a command, or a list of its words, as the text that bash reads."""
+    if isinstance(value, (list, tuple)) and value and all(isinstance(word, str) for word in value):
+        return shlex.join(value)
+    if not isinstance(value, str):
+        raise SkyRequestError(f"{name}: must be a text or a list of texts, not {read.shown(value)}")
+    if not value.strip():
+        raise SkyRequestError(f"{name}: is empty; give the command to run")
+    return value

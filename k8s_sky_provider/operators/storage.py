@@ -6,25 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.arguments import (
-    as_flag,
-    check_flags,
-    check_globs,
-    is_known,
-    rendered_names,
-    rendered_text,
-    written,
-)
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator, bundle_root, dag_folder
-from k8s_sky_provider.operators.task import TO_BE_RENDERED, read_documents
+from k8s_sky_provider.operators.task import check_volume, read_documents, task_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
-VOLUME_KEYS = ("name", "type", "infra", "size", "labels", "use_existing", "config")
-"""The keys of a SkyPilot 0.14 volume."""
+_OVER_THE_VOLUME = ("volume_name", "volume_type", "infra", "size")
 
 
 class SkyVolumeApplyOperator(SkyBaseOperator):
@@ -70,31 +61,32 @@ class SkyVolumeApplyOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_given(volume, volume_name, volume_type)
-        if use_existing is not None:
-            check_flags(use_existing=use_existing)
-        if isinstance(volume, Mapping):
-            _check_volume(volume, "volume")
         self.volume = volume
         self.volume_name = volume_name
         self.volume_type = volume_type
         self.infra = infra
         self.size = size
         self.use_existing = use_existing
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {
+            "volume": read.optional(_given_volume),
+            **dict.fromkeys(_OVER_THE_VOLUME, read.optional(read.text)),
+            "use_existing": read.optional(read.flag),
+        }
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        if values["volume"] is None and None in (values["volume_name"], values["volume_type"]):
+            raise SkyRequestError("volume: give the volume as YAML or dict, or volume_name and volume_type")
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``volume_apply``."""
-        _check_given(self.volume, self.volume_name, self.volume_type)
-        overrides = {
-            "name": rendered_text("volume_name", self.volume_name),
-            "type": rendered_text("volume_type", self.volume_type),
-            "infra": rendered_text("infra", self.infra),
-            "size": rendered_text("size", self.size),
-            "use_existing": None if self.use_existing is None else as_flag("use_existing", self.use_existing),
-        }
+        values = super().build_arguments(context)
+        volume = values.pop("volume")
         return {
-            "volume": {} if self.volume is None else _read_volume(self.volume, context),
-            "overrides": {name: value for name, value in overrides.items() if value is not None},
+            "volume": _read_volume(volume, context) if isinstance(volume, str) else volume or {},
+            "overrides": {name.removeprefix("volume_"): value for name, value in values.items() if value is not None},
         }
 
 
@@ -111,6 +103,7 @@ class SkyVolumeDeleteOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "volume_delete"
+    wildcards = "names"
 
     template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "names", "missing_ok", "purge")
 
@@ -123,20 +116,13 @@ class SkyVolumeDeleteOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_names(names)
-        check_flags(missing_ok=missing_ok, purge=purge)
-        self._written = {"names": written(names)}
         self.names = names
         self.missing_ok = missing_ok
         self.purge = purge
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``volume_delete``."""
-        return {
-            "names": _rendered_names(self.names, texts=self.as_written("names", context)),
-            "missing_ok": as_flag("missing_ok", self.missing_ok),
-            "purge": as_flag("purge", self.purge),
-        }
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"names": read.some_names, **dict.fromkeys(("missing_ok", "purge"), read.flag)}
 
 
 class SkyVolumeListOperator(SkyBaseOperator):
@@ -160,13 +146,12 @@ class SkyVolumeListOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_flags(refresh=refresh)
         self.names = names
         self.refresh = refresh
+        self.check_arguments()
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``volume_list``."""
-        return {"names": rendered_names("names", self.names), "refresh": as_flag("refresh", self.refresh)}
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"names": read.optional(read.names), "refresh": read.flag}
 
 
 class SkyStorageDeleteOperator(SkyBaseOperator):
@@ -180,6 +165,7 @@ class SkyStorageDeleteOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "storage_delete"
+    wildcards = "names"
 
     template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "names", "all_storage", "missing_ok")
 
@@ -192,24 +178,24 @@ class SkyStorageDeleteOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_flags(all_storage=all_storage, missing_ok=missing_ok)
-        _check_which(names, all_storage)
-        if names is not None:
-            _check_names(names)
-        self._written = {"names": written(names)}
         self.names = names
         self.all_storage = all_storage
         self.missing_ok = missing_ok
+        self.check_arguments()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        return {"names": read.optional(read.some_names), **dict.fromkeys(("all_storage", "missing_ok"), read.flag)}
+
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        names, everything = values["names"], values["all_storage"]
+        if read.UNKNOWN not in (names, everything) and everything == bool(names):
+            raise SkyRequestError(f"names and all_storage: give one of them ({names!r} and {everything!r})")
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``storage_delete``."""
-        _check_which(self.names, self.all_storage)
-        everything = as_flag("all_storage", self.all_storage)
-        return {
-            "names": [] if everything else _rendered_names(self.names, texts=self.as_written("names", context)),
-            "all": everything,
-            "missing_ok": as_flag("missing_ok", self.missing_ok),
-        }
+        values = super().build_arguments(context)
+        values["all"] = values.pop("all_storage")
+        return {**values, "names": values["names"] or []}
 
 
 class SkyStorageListOperator(SkyBaseOperator):
@@ -220,54 +206,17 @@ class SkyStorageListOperator(SkyBaseOperator):
 
     action: ClassVar[str] = "storage_list"
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``storage_list``, which has none."""
-        return {}
+
+def _given_volume(name: str, value: object) -> str | dict[str, Any]:
+    """Read a volume as an operator is given it: its content, or a path."""
+    return check_volume(value, name) if isinstance(value, Mapping) else task_path(name, value)
 
 
-def _check_given(volume: object, name: object, kind: object) -> None:
-    if is_known(volume) and volume is None and (name is None or kind is None):
-        raise SkyRequestError("volume: give the volume as YAML or dict, or volume_name and volume_type")
-
-
-def _check_which(names: object, everything: object) -> None:
-    if is_known(names) and is_known(everything) and (names is None) is not as_flag("all_storage", everything):
-        raise SkyRequestError(f"names and all_storage: give one of them ({names!r} and {everything!r})")
-
-
-def _read_volume(volume: object, context: Context | None) -> str | dict[str, Any]:
+def _read_volume(path: str, context: Context | None) -> str | dict[str, Any]:
     """Return a volume as the request carries it: its content, or the path where the pod finds it."""
-    if isinstance(volume, Mapping):
-        return _check_volume(volume, "volume")
-    documents = read_documents(volume, "volume", dag_folder(context), bundle_root(context))
+    documents = read_documents(path, "volume", dag_folder(context), bundle_root(context))
     if isinstance(documents, str):
         return documents
     if len(documents) != 1:
-        raise SkyRequestError(f"volume: {volume!r} has {len(documents)} YAML documents; one volume is one document")
-    return _check_volume(documents[0], str(volume))
-
-
-def _check_volume(volume: object, source: str) -> dict[str, Any]:
-    if not isinstance(volume, Mapping):
-        raise SkyRequestError(f"{source}: a volume must be a mapping, not {type(volume).__name__}")
-    for key in volume:
-        if key not in VOLUME_KEYS:
-            raise SkyRequestError(
-                f"{source}: {key} is not a key of a SkyPilot volume; known keys are: {', '.join(VOLUME_KEYS)}"
-            )
-    return dict(volume)
-
-
-def _check_names(names: object) -> None:
-    if isinstance(names, str) and not TO_BE_RENDERED.search(names):
-        _rendered_names(names, texts=written(names))
-    elif isinstance(names, (list, tuple)) and not names:
-        raise SkyRequestError("names: is empty; give the names of what to delete")
-
-
-def _rendered_names(names: object, *, texts: Collection[str]) -> list[str]:
-    rendered = rendered_names("names", names)
-    if not rendered or not all(name.strip() for name in rendered):
-        raise SkyRequestError(f"names: {names!r} names nothing; give the names of what to delete")
-    check_globs("names", rendered, texts=texts)
-    return rendered
+        raise SkyRequestError(f"volume: {path!r} has {len(documents)} YAML documents; one volume is one document")
+    return check_volume(documents[0], path)

@@ -1,7 +1,8 @@
 """Finds a task, reads it and checks it before a pod exists.
 
-The check knows SkyPilot's keys and their outer types, so that a typing error fails at once. What lies
-deeper, and a task that only exists on the volume, is checked by SkyPilot itself in the pod.
+The check knows SkyPilot's keys with their types, and the numbers and flags below them, so that a typing error fails
+at once and what Jinja has rendered has its type. All else, and a task that only exists on the volume, is checked by
+SkyPilot itself in the pod.
 """
 
 from __future__ import annotations
@@ -13,47 +14,66 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from airflow.providers.common.compat.sdk import XComArg
 
 from k8s_sky_provider.exceptions import SkyRequestError
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.local_files import LocalFiles
 from k8s_sky_provider.protocol import REQUEST_LIMIT, YAML_LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-TO_BE_RENDERED = re.compile(r"{[{%]")
-"""A template that Jinja has yet to render."""
+Task = dict[str, Any] | list[dict[str, Any]]
+"""A task, or the tasks of a pipeline or job group."""
+
+Kinds = tuple[Any, ...]
+"""Types that a value may have; a mapping with those of its keys stands for dict, a list of one for a list of them."""
 
 _DOCKER_PASSWORD = "SKYPILOT_DOCKER_PASSWORD"  # noqa: S105  # its name
+_NUMBER = (int, float)
 _NUMBER_OR_TEXT = (int, float, str)
-_ANY = (object,)
+_REST: dict[str, Kinds] = {"*": (object,)}
+"""Other keys, which SkyPilot checks."""
 
-TASK_KEYS: dict[str, tuple[type, ...]] = {
-    "name": (str,),
-    "workdir": (str, dict),
-    "event_callback": (str,),
-    "num_nodes": (int,),
-    "resources": (dict,),
-    "file_mounts": (dict,),
-    "service": (dict,),
-    "pool": (dict,),
-    "setup": (str,),
-    "run": (str,),
-    "envs": (dict,),
-    "secrets": (dict, list),
-    "managed_secrets": (list,),
-    "inputs": (dict,),
-    "outputs": (dict,),
-    "file_mounts_mapping": (dict,),
-    "config": (dict,),
-    "volumes": (dict,),
-    "volume_mounts": (list,),
-    "api_server_access": (bool,),
+
+def _numbers(*keys: str) -> dict[str, Kinds]:
+    return dict.fromkeys(keys, _NUMBER)
+
+
+def _whole_numbers(*keys: str) -> dict[str, Kinds]:
+    return dict.fromkeys(keys, (int,))
+
+
+_POOL: dict[str, Kinds] = {
+    **_whole_numbers("workers", "min_workers", "max_workers", "queue_length_threshold"),
+    **_numbers("upscale_delay_seconds", "downscale_delay_seconds"),
+    **_REST,
 }
-"""The keys of a SkyPilot 0.14 task and the types each may have."""
-
-RESOURCES_KEYS: dict[str, tuple[type, ...]] = {
+_SERVICE: dict[str, Kinds] = {
+    **_whole_numbers("replicas", "workers", "ports"),
+    "load_balancer": ({**_numbers("stream_timeout_seconds"), **_REST},),
+    "pool": (_POOL,),
+    "readiness_probe": (
+        str,
+        {
+            **_numbers("initial_delay_seconds", "timeout_seconds", "endpoint_probe_interval_seconds"),
+            **_numbers("consecutive_failure_threshold_timeout"),
+            **_REST,
+        },
+    ),
+    "replica_policy": (
+        {
+            **_whole_numbers("min_replicas", "max_replicas", "num_overprovision", "base_ondemand_fallback_replicas"),
+            **_numbers("upscale_delay_seconds", "downscale_delay_seconds"),
+            "target_qps_per_replica": (int, float, {"*": _NUMBER}),
+            "dynamic_ondemand_fallback": (bool,),
+            **_REST,
+        },
+    ),
+    **_REST,
+}
+_OPTION: dict[str, Kinds] = {
     "cloud": (str,),
     "region": (str,),
     "zone": (str,),
@@ -62,50 +82,72 @@ RESOURCES_KEYS: dict[str, tuple[type, ...]] = {
     "memory": _NUMBER_OR_TEXT,
     "instance_type": (str,),
     "use_spot": (bool,),
-    "job_recovery": (str, dict),
-    "volumes": (list,),
+    "job_recovery": (str, {"max_restarts_on_errors": (int,), **_REST}),
+    "volumes": ([{"auto_delete": (bool,), **_REST}],),
     "disk_size": (int, str),
     "ephemeral_storage": (int, str),
     "disk_tier": (str,),
     "network_tier": (str,),
     "local_disk": (str,),
-    "max_hourly_cost": (int, float),
+    "max_hourly_cost": _NUMBER,
     "ports": (int, str, list),
     "labels": (dict,),
-    "accelerator_args": (dict,),
+    "accelerator_args": ({"tpu_vm": (bool,), "gcp_queued_resource": (bool,), **_REST},),
     "image_id": (str, dict),
-    "autostop": (bool, int, str, dict),
+    "autostop": (bool, int, str, {"idle_minutes": (int,), "down": (bool,), "hook_timeout": (int,), **_REST}),
     "priority": (int,),
     "priority_class": (str,),
-    "accelerators": (str, dict, list),
-    "any_of": (list,),
-    "ordered": (list,),
+    "accelerators": (str, {"*": _NUMBER}, list),
 }
+
+RESOURCES_KEYS: dict[str, Kinds] = {**_OPTION, "any_of": ([_OPTION],), "ordered": ([_OPTION],)}
 """The keys of ``resources`` in a SkyPilot 0.14 task."""
 
+TASK_KEYS: dict[str, Kinds] = {
+    "name": (str,),
+    "workdir": (str, dict),
+    "event_callback": (str,),
+    "num_nodes": (int,),
+    "resources": (RESOURCES_KEYS,),
+    "file_mounts": ({"*": (str, {"persistent": (bool,), **_REST})},),
+    "service": (_SERVICE,),
+    "pool": (_POOL,),
+    "setup": (str,),
+    "run": (str,),
+    "envs": (dict,),
+    "secrets": (dict, list),
+    "managed_secrets": (list,),
+    "inputs": ({"*": _NUMBER},),
+    "outputs": ({"*": _NUMBER},),
+    "file_mounts_mapping": (dict,),
+    "config": (dict,),
+    "volumes": (dict,),
+    "volume_mounts": (list,),
+    "api_server_access": (bool,),
+}
+"""The keys of a SkyPilot 0.14 task and the types each may have."""
 
-def read_task(task: object, dag_folder: Path | None, bundle_root: Path | None = None) -> str | dict[str, Any]:
-    """Return a task as the request carries it: its content, or the path where the pod finds it.
+VOLUME_KEYS: dict[str, Kinds] = {
+    **dict.fromkeys(("name", "type", "infra", "size"), (str,)),
+    "labels": (dict,),
+    "use_existing": (bool,),
+    "config": (dict,),
+}
+"""The same of a SkyPilot 0.14 volume."""
 
-    :param task: the content; or a path beside the DAG file (``tasks/train.yaml``, or an absolute path
-        in the DAG bundle), which is read here; or a path on the volume (``~/sky_workdir/train.yaml``)
-    :param dag_folder: the folder of the DAG file
-    :param bundle_root: the root of the DAG bundle; by default that folder
-    :return: the checked content, or the path on the volume
-    :raises SkyRequestError: if it is neither a path nor a mapping, if a file beside the DAG is missing or
-        is no YAML mapping, or if a key is wrong
-    """
-    if isinstance(task, Mapping):
-        return check_task(task, "sky_task_yaml")
-    documents = read_documents(task, "sky_task_yaml", dag_folder, bundle_root)
-    if isinstance(documents, str):
-        return documents
-    if len(documents) > 1:
+
+def task_path(name: str, value: object) -> str:
+    """Read the path of a YAML file."""
+    if not isinstance(value, str):
+        raise SkyRequestError(f"{name}: must be a path or a mapping, not {_type_name(value)}")
+    if not value.strip():
+        raise SkyRequestError(f"{name}: is empty; give a path or a dict")
+    if value.lstrip().startswith(("{", "[")):
         raise SkyRequestError(
-            f"sky_task_yaml: {task!r} has {len(documents)} YAML documents, a pipeline of tasks or a job group: "
-            "SkyJobLaunchOperator takes those"
+            f"{name}: {read.shown(value)} is the text of a dict or a list, as Jinja writes one: give the output of the "
+            "task that it comes from, or the DAG render_template_as_native_obj=True"
         )
-    return check_task(documents[0] if documents else None, str(task))
+    return value
 
 
 def read_documents(
@@ -117,8 +159,7 @@ def read_documents(
     :param bundle_root: the root of the DAG bundle, below which absolute paths are read too; by default that folder
     :raises SkyRequestError: if it is no path or leaves the DAG bundle, or the file is missing or no YAML
     """
-    if not isinstance(source, str):
-        raise SkyRequestError(f"{field}: must be a path or a mapping, not {_type_name(source)}")
+    source = task_path(field, source)
     path = None
     if not source.startswith("~"):
         path = LocalFiles(folder=dag_folder, root=bundle_root).in_bundle(field, source)
@@ -163,51 +204,133 @@ def _size(value: object, sizes: dict[int, int]) -> int:
 
 
 def check_task(task: object, source: str) -> dict[str, Any]:
-    """Return the task as a plain dict. A value that is still to be rendered or comes from another task passes.
+    """Return the task as a plain dict, its numbers and flags with their types.
 
     :param source: named in the errors: the file or the argument the task came from
     :raises SkyRequestError: if it is no mapping, has an unknown key, or a value of a wrong type
     """
-    checked = _check_keys(task, source, "", TASK_KEYS)
+    checked = _section(task, TASK_KEYS, source)
     check_has_no_secret(checked, source)
     if isinstance(checked.get("envs"), Mapping):
         # As SkyPilot does; YAML reads 2026-01-01 as a date, which JSON does not know.
         checked["envs"] = {
-            str(name): value if value is None or isinstance(value, XComArg) else str(value)
+            str(name): value
+            if value is None or value is read.UNKNOWN
+            else read.as_text(f"{source}: envs.{name}", value)
             for name, value in checked["envs"].items()
         }
-    for key, value in checked.items():
+    if read.is_given(checked.get("name")):
+        read.job_name(f"{source}: name", checked["name"])
+    _check_can_be_sent(checked, source)
+    return checked
+
+
+def check_volume(volume: object, source: str) -> dict[str, Any]:
+    """Return a volume as a plain dict, its flag with its type.
+
+    :param source: named in the errors: the file or the argument that it came from
+    :raises SkyRequestError: if it is no mapping, has an unknown key, or a value of a wrong type
+    """
+    checked = _section(volume, VOLUME_KEYS, source, what="volume")
+    _check_can_be_sent(checked, source)
+    return checked
+
+
+def _check_can_be_sent(content: Mapping[str, Any], source: str) -> None:
+    for key, value in content.items():
         try:
             json.dumps(value, default=_to_be_known)
         except (TypeError, ValueError, RecursionError) as error:
             raise SkyRequestError(f"{source}: {key} has a value that cannot be sent to the pod: {error}") from error
-    resources = checked.get("resources")
-    if isinstance(resources, Mapping):
-        _check_keys(resources, source, "resources.", RESOURCES_KEYS)
+
+
+def header_of(documents: Sequence[object]) -> dict[str, Any] | None:
+    """Return the first of several documents if it is the pipeline's or job group's own: a name, and how to run them."""
+    head = documents[0] if len(documents) > 1 else None
+    return dict(head) if isinstance(head, Mapping) and (set(head) == {"name"} or "execution" in head) else None
+
+
+def over_each(task: Task, file_mounts: Mapping[str, Any], accelerators: object) -> Task:
+    """Return a task, or each of a pipeline's, with these file mounts besides its own, and instead of its accelerators.
+
+    :param accelerators: None for its own
+    """
+    if isinstance(task, list):
+        head = [] if header_of(task) is None else task[:1]
+        return [*head, *(_over(one, file_mounts, accelerators) for one in task[len(head) :])]
+    return _over(task, file_mounts, accelerators)
+
+
+def _over(task: dict[str, Any], file_mounts: Mapping[str, Any], accelerators: object) -> dict[str, Any]:
+    changed = dict(task)
+    if file_mounts:
+        changed["file_mounts"] = {**(task.get("file_mounts") or {}), **file_mounts}
+    if accelerators is not None:
+        resources = task.get("resources") or {}
+        options = {
+            key: [
+                {name: value for name, value in option.items() if name != "accelerators"} for option in resources[key]
+            ]
+            for key in ("any_of", "ordered")
+            if resources.get(key)
+        }
+        changed["resources"] = {**resources, **options, "accelerators": accelerators}
+    return changed
+
+
+def _section(
+    data: object, keys: Mapping[str, Kinds], source: str, place: str = "", what: str = "task"
+) -> dict[str, Any]:
+    """Return a mapping of a task or volume, with its values in their types."""
+    if not isinstance(data, Mapping):
+        name = place.rstrip(".") or f"the {what}"
+        raise SkyRequestError(f"{source}: {name} must be a mapping, not {_type_name(data)}")
+    checked = {}
+    for key, value in data.items():
+        kinds = (object,) if str(key).startswith("_") else keys.get(key) or keys.get("*")
+        if kinds is None:
+            close = difflib.get_close_matches(str(key), keys, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known keys are: {', '.join(keys)}"
+            raise SkyRequestError(f"{source}: {place}{key} is not a key of a SkyPilot {what}; {hint}")
+        checked[key] = _value(value, kinds, source, f"{place}{key}")
     return checked
 
 
-def _check_keys(data: object, source: str, prefix: str, keys: dict[str, tuple[type, ...]]) -> dict[str, Any]:
-    place = prefix.rstrip(".") or "the task"
-    if not isinstance(data, Mapping):
-        raise SkyRequestError(f"{source}: {place} must be a mapping, not {_type_name(data)}")
-    for key, value in data.items():
-        if key not in keys and not str(key).startswith("_"):
-            close = difflib.get_close_matches(str(key), keys, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known keys are: {', '.join(keys)}"
-            raise SkyRequestError(f"{source}: {prefix}{key} is not a key of a SkyPilot task; {hint}")
-        if value is not None and not _is_of(value, keys.get(key, _ANY)):
-            wanted = " or ".join(kind.__name__ for kind in keys[key])
-            raise SkyRequestError(
-                f"{source}: {prefix}{key} must be of type {wanted}, not {_type_name(value)} ({value!r})"
-            )
-    return dict(data)
+def _value(value: object, kinds: Kinds, source: str, place: str) -> Any:
+    if value is None or value is read.UNKNOWN:
+        return value
+    types = tuple(kind if isinstance(kind, type) else type(kind) for kind in kinds)
+    value = _of_text(value, types)
+    if not (isinstance(value, types) and (not isinstance(value, bool) or bool in types or object in types)):
+        wanted = " or ".join(kind.__name__ for kind in types)
+        raise SkyRequestError(
+            f"{source}: {place} must be of type {wanted}, not {_type_name(value)} ({read.shown(value)})"
+        )
+    for kind in kinds:
+        if isinstance(kind, Mapping) and isinstance(value, Mapping):
+            return _section(value, kind, source, f"{place}.")
+        if isinstance(kind, list) and isinstance(value, list):
+            return [_section(item, kind[0], source, f"{place}.") for item in value]
+    return value
 
 
-def _to_be_known(value: object) -> str:
-    if isinstance(value, XComArg):
-        return ""
-    raise TypeError(f"{value!r} is of type {_type_name(value)}")
+def _of_text(value: object, types: tuple[type, ...]) -> object:
+    """Return a text, as Jinja leaves numbers and flags, with the type that is wanted; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    word = value.strip().lower()
+    if bool in types and word in ({"true", "false"} if str in types else read.FLAGS):
+        return read.FLAGS[word]
+    if str in types:
+        return value
+    if int in types and (whole := read.whole(word)) is not None:
+        return whole
+    return float(word) if float in types and re.fullmatch(r"[0-9]{0,99}\.[0-9]{1,99}", word) else value
+
+
+def _to_be_known(value: object) -> None:
+    if value is not read.UNKNOWN:
+        raise TypeError(f"{read.shown(value)} is of type {_type_name(value)}")
 
 
 def check_has_no_secret(task: Mapping[str, Any], source: str) -> None:
@@ -256,14 +379,6 @@ def _check_secrets(secrets: object, source: str) -> None:
                 f"{source}: secrets.{name} has its value in the task. Give the name alone (secrets: [{name}]) and the "
                 f'value as key {name} of a Kubernetes Secret: credentials=[{{"secret": ..., "env": True}}]'
             )
-
-
-def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
-    if isinstance(value, XComArg) or (isinstance(value, str) and TO_BE_RENDERED.search(value)):
-        return True
-    if isinstance(value, bool):
-        return bool in kinds or object in kinds
-    return isinstance(value, kinds)
 
 
 def _type_name(value: object) -> str:

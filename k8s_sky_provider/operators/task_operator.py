@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError, SkyRetriesWarning
-from k8s_sky_provider.operators.arguments import (
-    as_flag,
-    as_number,
-    as_whole_number,
-    check_flags,
-    check_number,
-    check_whole_number,
-    is_known,
-    rendered_envs,
-    rendered_names,
-    rendered_text,
-)
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator, bundle_root, dag_folder
-from k8s_sky_provider.operators.local_files import LocalFiles
-from k8s_sky_provider.operators.task import check_git_url, check_no_password, check_task, read_task
+from k8s_sky_provider.operators.local_files import LocalFiles, fill_in, mount_in_pod, variables_of
+from k8s_sky_provider.operators.task import (
+    Task,
+    check_git_url,
+    check_has_no_secret,
+    check_no_password,
+    check_task,
+    over_each,
+    read_documents,
+    task_path,
+)
 from k8s_sky_provider.protocol import OnEviction, TaskOverrides
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from airflow.providers.common.compat.sdk import Context, XComArg
-
 _NOT_BOTH = (
     ("infra", "cloud"),
     ("accelerators", "gpus"),
@@ -132,6 +128,9 @@ class SkyTaskOperator(SkyBaseOperator):
     uses_default_resources: ClassVar[bool] = True
     """Whether the deployment's defaults for resources apply: not where the machines are there already."""
 
+    section: ClassVar[str | None] = None
+    """The section that a task must have."""
+
     def __init__(
         self,
         *,
@@ -140,7 +139,7 @@ class SkyTaskOperator(SkyBaseOperator):
         workdir: str | None = None,
         git_url: str | None = None,
         git_ref: str | None = None,
-        file_mounts: Mapping[str, str] | None = None,
+        file_mounts: Mapping[str, str | Mapping[str, Any]] | None = None,
         envs: Mapping[str, str] | None = None,
         env_file: str | None = None,
         job_secrets: Sequence[str] | None = None,
@@ -168,16 +167,6 @@ class SkyTaskOperator(SkyBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(sky_task_yaml, Mapping):
-            check_task(sky_task_yaml, "sky_task_yaml")
-        elif isinstance(sky_task_yaml, str) and not sky_task_yaml.strip():
-            raise SkyRequestError("sky_task_yaml: is empty; give a path or a dict")
-        check_number("minimum_cpus", minimum_cpus)
-        check_number("minimum_memory", minimum_memory)
-        if use_spot is not None:
-            check_flags(use_spot=use_spot)
-        check_whole_number("disk_size", disk_size)
-        check_whole_number("num_nodes", num_nodes)
         self.sky_task_yaml = sky_task_yaml
         self.job_name = job_name
         self.workdir = workdir
@@ -209,8 +198,46 @@ class SkyTaskOperator(SkyBaseOperator):
         self.config = config
         self.workspace = workspace
         self._files = LocalFiles(folder=None, root=None)
-        self._check_alternatives()
+        for one in sky_task_yaml if isinstance(sky_task_yaml, (list, tuple)) else [sky_task_yaml]:
+            if isinstance(one, Mapping):
+                # Jinja has no business there.
+                check_has_no_secret(one, "sky_task_yaml")
+        self.check_arguments()
         self._warn_of_no_retries()
+
+    def _readers(self) -> dict[str, read.Reader]:
+        text, names = read.optional(read.text), read.optional(read.names)
+        return {
+            "sky_task_yaml": self.given_task,
+            "job_name": read.optional(read.job_name),
+            **dict.fromkeys(("workdir", "git_url", "git_ref", "env_file", "secret_file", "infra", "cloud"), text),
+            **dict.fromkeys(("gpus", "instance_type", "disk_tier", "network_tier", "local_disk", "image_id"), text),
+            "workspace": text,
+            "file_mounts": read.optional(_mounts),
+            "envs": read.variables,
+            "job_secrets": names,
+            "accelerators": read.optional(_accelerators),
+            **dict.fromkeys(("cpus", "memory", "priority"), read.optional(read.text_or_number)),
+            **dict.fromkeys(("minimum_cpus", "minimum_memory"), read.optional(read.number)),
+            "use_spot": read.optional(read.flag),
+            **dict.fromkeys(("disk_size", "num_nodes"), read.optional(read.whole_number())),
+            "open_ports": read.optional(_ports),
+            "config": read.optional(read.mapping),
+        }
+
+    def given_task(self, name: str, value: object) -> Any:
+        """Read a task: its content, which is checked, or a path."""
+        return self.check_content(value, name) if isinstance(value, Mapping) else task_path(name, value)
+
+    def check_content(self, task: object, source: str) -> dict[str, Any]:
+        """Return the checked content of a task.
+
+        :param source: named in the errors: the file or the argument that the task came from
+        """
+        checked = check_task(task, source)
+        if self.section is not None and checked.get(self.section) is None:
+            raise SkyRequestError(f"{source}: has no {self.section} section, which says what is to be made")
+        return checked
 
     def _warn_of_no_retries(self) -> None:
         """Say once that an eviction ends this task: Airflow's default is no retry."""
@@ -225,36 +252,65 @@ class SkyTaskOperator(SkyBaseOperator):
             stacklevel=2,
         )
 
-    def task_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return ``task`` and ``overrides`` of the request, after Jinja.
+    def _check_together(self, values: Mapping[str, Any]) -> None:
+        for one, other in _NOT_BOTH:
+            if read.is_given(values[one]) and read.is_given(values[other]) and values[other] != ANY_CLOUD:
+                both = f"{read.shown(self.given(one))} and {read.shown(self.given(other))}"
+                raise SkyRequestError(f"{one} and {other}: give one of them, not both ({both})")
+        if read.is_given(values["git_ref"]) and values["git_url"] is None:
+            raise SkyRequestError(f"git_ref: {values['git_ref']!r} needs git_url, the repository that it is of")
 
+    def build_arguments(self, context: Context | None) -> dict[str, Any]:
+        """Return the task, what is said over it, and the class's own arguments."""
+        values = self.read_arguments(context)
+        of_any_task = SkyTaskOperator._readers(self)
+        own = {name: value for name, value in values.items() if name not in of_any_task}
+        return {**self.task_arguments(values, context), **own}
+
+    def task_arguments(self, values: Mapping[str, Any], context: Context | None) -> dict[str, Any]:
+        """Return ``task`` and ``overrides`` of the request.
+
+        :param values: all arguments, read
         :raises SkyRequestError: if the task or one of the arguments is wrong
         """
-        self._check_alternatives()
-        check_no_password("envs", self.envs)
-        task, envs = self.read_task(context), rendered_envs(self.envs)
+        check_no_password("envs", values["envs"])
+        task = self.read_task(values["sky_task_yaml"], context)
+        envs = {**(variables_of(task) if isinstance(task, dict) else {}), **values["envs"]}
         self._files = LocalFiles(folder=dag_folder(context), root=bundle_root(context))
-        workdir = self._files.path_in_pod("workdir", self._workdir(), envs=envs, is_folder=True)
+        workdir = self._files.path_in_pod("workdir", fill_in(_workdir(values), envs), is_folder=True)
         file_mounts = {
-            target: self._files.path_in_pod(f"file_mounts.{target}", source, envs=envs)
-            for target, source in _mapping("file_mounts", self.file_mounts).items()
+            fill_in(target, envs): mount_in_pod(f"file_mounts.{target}", fill_in(source, envs), self._files.path_in_pod)
+            for target, source in (values["file_mounts"] or {}).items()
         }
+        resources = {**self._resources(values), **self.more_resources(values, task)}
+        # SkyPilot takes those of a task alone.
+        storages = {target: file_mounts.pop(target) for target in _storages(file_mounts)}
+        several = resources.pop("accelerators") if _are_several(resources.get("accelerators")) else None
         if not isinstance(task, str):
-            task = self._task_in_pod(context, task, envs, has_workdir=workdir is not None, mounted=file_mounts)
+            has_workdir, mounted = workdir is not None, {*file_mounts, *storages}
+            task = self._task_in_pod(context, task, values["envs"], has_workdir=has_workdir, mounted=mounted)
+            task = over_each(task, storages, several)
+        else:
+            for name, value in (("file_mounts", storages), ("accelerators", several)):
+                if value:
+                    raise SkyRequestError(
+                        f"{name}: {read.shown(value)} is for a task that is a dict or beside the DAG file; write it "
+                        f"into the YAML on the volume ({task!r})"
+                    )
         overrides = TaskOverrides(
-            resources={**self._resources(), **self.more_resources()},
+            resources=resources,
             default_resources={**self._deployment_resources(), **self.default_resources()},
-            num_nodes=None if self.num_nodes is None else as_whole_number("num_nodes", self.num_nodes),
-            job_name=self.job_name,
+            num_nodes=values["num_nodes"],
+            job_name=values["job_name"],
             workdir=workdir,
             file_mounts=file_mounts,
-            envs=envs,
-            env_file=self.env_file,
-            secrets=rendered_names("job_secrets", self.job_secrets) or [],
-            secret_file=self.secret_file,
+            envs=values["envs"],
+            env_file=values["env_file"],
+            secrets=values["job_secrets"] or [],
+            secret_file=values["secret_file"],
             config={
-                **_mapping("config", self.config),
-                **({"active_workspace": self.workspace} if self.workspace is not None else {}),
+                **(values["config"] or {}),
+                **({"active_workspace": values["workspace"]} if values["workspace"] is not None else {}),
             },
         )
         return {"task": task, "overrides": dataclasses.asdict(overrides)}
@@ -266,12 +322,12 @@ class SkyTaskOperator(SkyBaseOperator):
     def _task_in_pod(
         self,
         context: Context | None,
-        task: dict[str, Any] | list[dict[str, Any]],
+        task: Task,
         envs: Mapping[str, str],
         *,
         has_workdir: bool,
         mounted: Collection[str],
-    ) -> dict[str, Any] | list[dict[str, Any]]:
+    ) -> Task:
         """Return the task, or the tasks of a pipeline, with the paths that they have in the pod."""
         source, folder = self.sky_task_yaml, dag_folder(context)
         where = str(source) if isinstance(source, str) else "sky_task_yaml"
@@ -286,12 +342,31 @@ class SkyTaskOperator(SkyBaseOperator):
             return in_pod(task, "")
         return [in_pod(one, f", document {number}" if len(task) > 1 else "") for number, one in enumerate(task, 1)]
 
-    def read_task(self, context: Context | None) -> str | dict[str, Any] | list[dict[str, Any]]:
-        """Return the task as the request carries it: its content, or its path on the volume."""
-        return read_task(self.sky_task_yaml, dag_folder(context), bundle_root(context))
+    def read_task(self, given: Any, context: Context | None) -> str | Task:
+        """Return the task as the request carries it: its content, or its path on the volume.
 
-    def more_resources(self) -> dict[str, Any]:
+        :param given: what :meth:`given_task` returned
+        """
+        if not isinstance(given, str):
+            return given  # type: ignore[no-any-return]  # checked
+        documents = read_documents(given, "sky_task_yaml", dag_folder(context), bundle_root(context))
+        return documents if isinstance(documents, str) else self.check_documents(documents, given)
+
+    def check_documents(self, documents: Sequence[object], source: str) -> Task:
+        """Return the checked content of a file.
+
+        :param source: named in the errors: the file
+        """
+        if len(documents) > 1:
+            raise SkyRequestError(
+                f"sky_task_yaml: {source!r} has {len(documents)} YAML documents, a pipeline of tasks or a job group: "
+                "SkyJobLaunchOperator takes those"
+            )
+        return self.check_content(documents[0] if documents else None, source)
+
+    def more_resources(self, values: Mapping[str, Any], task: object) -> dict[str, Any]:
         """Return keys of ``resources`` that the class's own arguments say over the task."""
+        del values, task
         return {}
 
     def default_resources(self) -> dict[str, Any]:
@@ -304,50 +379,78 @@ class SkyTaskOperator(SkyBaseOperator):
         image = {"image_id": self.settings.default_image_id} if self.settings.default_image_id else {}
         return {**image, **self.settings.default_resources}
 
-    def _check_alternatives(self) -> None:
-        for one, other in _NOT_BOTH:
-            values = (getattr(self, one), getattr(self, other))
-            if all(value is not None and is_known(value) for value in values) and values[1] != ANY_CLOUD:
-                raise SkyRequestError(
-                    f"{one} and {other}: give one of them, not both ({values[0]!r} and {values[1]!r})"
-                )
-        if self.git_ref is not None and is_known(self.git_ref) and self.git_url is None:
-            raise SkyRequestError(f"git_ref: {self.git_ref!r} needs git_url, the repository that it is of")
-
-    def _resources(self) -> dict[str, Any]:
+    def _resources(self, values: Mapping[str, Any]) -> dict[str, Any]:
         resources: dict[str, Any] = {
-            "infra": self.infra or (None if self.cloud == ANY_CLOUD else self.cloud),
-            "accelerators": self.gpus if self.accelerators is None else self.accelerators,
-            "cpus": _or_more("minimum_cpus", self.minimum_cpus) if self.cpus is None else str(self.cpus),
-            "memory": _or_more("minimum_memory", self.minimum_memory) if self.memory is None else str(self.memory),
-            "instance_type": self.instance_type,
-            "use_spot": None if self.use_spot is None else as_flag("use_spot", self.use_spot),
-            "disk_size": None if self.disk_size is None else as_whole_number("disk_size", self.disk_size),
-            "disk_tier": self.disk_tier,
-            "network_tier": self.network_tier,
-            "local_disk": self.local_disk,
-            "image_id": self.image_id,
-            "ports": self.open_ports,
+            "infra": values["infra"] or (None if values["cloud"] == ANY_CLOUD else values["cloud"]),
+            "accelerators": values["gpus"] if values["accelerators"] is None else values["accelerators"],
+            "cpus": values["cpus"] or _or_more(values["minimum_cpus"]),
+            "memory": values["memory"] or _or_more(values["minimum_memory"]),
+            **{name: values[name] for name in ("instance_type", "use_spot", "disk_size", "disk_tier", "network_tier")},
+            **{name: values[name] for name in ("local_disk", "image_id")},
+            "ports": values["open_ports"],
         }
-        if self.priority is not None:
-            number = re.fullmatch(r"-?[0-9]{1,9}", str(self.priority))
-            resources["priority" if number else "priority_class"] = int(self.priority) if number else self.priority
+        if values["priority"] is not None:
+            number = read.whole(values["priority"])
+            resources["priority_class" if number is None else "priority"] = (
+                values["priority"] if number is None else number
+            )
         return {name: value for name, value in resources.items() if value is not None}
 
-    def _workdir(self) -> str | dict[str, str] | None:
-        if self.git_url is not None:
-            check_git_url("git_url", self.git_url)
-            return {"url": self.git_url, **({"ref": self.git_ref} if self.git_ref is not None else {})}
-        return rendered_text("workdir", self.workdir)
+
+def _mounts(name: str, value: object) -> dict[str, Any]:
+    """Read what is mounted: paths, URLs, or dicts as of a task."""
+    return {
+        target: source
+        if source is read.UNKNOWN or isinstance(source, Mapping)
+        else read.text(f"{name}.{target}", source)
+        for target, source in read.mapping(name, value).items()
+    }
 
 
-def _mapping(name: str, value: object) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise SkyRequestError(f"{name}: must be a mapping, not {type(value).__name__}")
-    return {str(key): item for key, item in value.items()}
+def _storages(file_mounts: Mapping[str, Any]) -> list[str]:
+    return [target for target, source in file_mounts.items() if isinstance(source, Mapping)]
 
 
-def _or_more(name: str, number: object) -> str | None:
-    return None if number is None else f"{as_number(name, number):g}+"
+def _accelerators(name: str, value: object) -> Any:
+    """Read accelerators: a text, a list in the order in which they are wanted, or a mapping of any of them."""
+    if isinstance(value, Mapping):
+        counts = read.mapping(name, value)
+        return {one: _count(f"{name}.{one}", count) if read.is_given(count) else None for one, count in counts.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        several = read.some_names(name, value)
+        return several if len(several) > 1 else several[0]
+    return read.text(name, value)
+
+
+def _count(name: str, value: object) -> float:
+    number = read.number(name, value)
+    return int(number) if number.is_integer() else number
+
+
+def _are_several(accelerators: object) -> bool:
+    if isinstance(accelerators, Mapping):
+        return len(accelerators) > 1
+    return isinstance(accelerators, list) or (isinstance(accelerators, str) and accelerators.lstrip().startswith("{"))
+
+
+def _ports(name: str, value: object) -> Any:
+    """Read ports: one, a range, or a list of both."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_port(name, port) for port in value]
+    return _port(name, value)
+
+
+def _port(name: str, value: object) -> int | str:
+    return value if isinstance(value, int) and read.whole_number()(name, value) else read.text(name, value)
+
+
+def _workdir(values: Mapping[str, Any]) -> str | dict[str, str] | None:
+    if values["git_url"] is not None:
+        check_git_url("git_url", values["git_url"])
+        return {"url": values["git_url"], **({"ref": values["git_ref"]} if values["git_ref"] is not None else {})}
+    workdir: str | None = values["workdir"]
+    return workdir
+
+
+def _or_more(number: float | None) -> str | None:
+    return None if number is None else f"{number:g}+"

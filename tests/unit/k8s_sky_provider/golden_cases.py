@@ -221,6 +221,8 @@ ROWS = [
     {"name": "by-hand", "status": "UP"},
 ]
 RUN = {"sky_task_yaml": {"run": "echo hello"}}
+SERVE = {"service": {"readiness_probe": "/", "replicas": 2}}
+WORK = {"pool": {"workers": 2}}
 DEMO = {"cluster_name": "demo"}
 SEVERAL = {"cluster_name": ["demo", "train-*"]}
 SERVICE = {"service_name": "demo"}
@@ -260,20 +262,36 @@ TASKS = [
     ),
     *cases_of(
         SkyServeUpOperator,
-        defaults={**SERVICE, **RUN},
-        all={**COMMON, **TASK, **SERVICE, "wait": False, "timeout": 60},
+        defaults={**SERVICE, "sky_task_yaml": {"run": "echo hello", **SERVE}},
+        all={**COMMON, **TASK, **SERVICE, "sky_task_yaml": {**YAML, **SERVE}, "wait": False, "timeout": 60},
         others={**OTHER_TASK, **SERVICE},
     ),
     *cases_of(
         SkyServeUpdateOperator,
-        defaults={**SERVICE, **RUN},
-        all={**COMMON, **TASK, **SERVICE, "mode": "blue_green", "wait": False, "timeout": 60},
+        defaults={**SERVICE, "sky_task_yaml": {"run": "echo hello", **SERVE}},
+        all={
+            **COMMON,
+            **TASK,
+            **SERVICE,
+            "sky_task_yaml": {**YAML, **SERVE},
+            "mode": "blue_green",
+            "wait": False,
+            "timeout": 60,
+        },
         others={**OTHER_TASK, **SERVICE},
     ),
     *cases_of(
         SkyPoolApplyOperator,
-        defaults={**POOL, **RUN},
-        all={**COMMON, **TASK, **POOL, "mode": "blue_green", "wait": False, "timeout": 60},
+        defaults={**POOL, "sky_task_yaml": {"run": "echo hello", **WORK}},
+        all={
+            **COMMON,
+            **TASK,
+            **POOL,
+            "sky_task_yaml": {**YAML, **WORK},
+            "mode": "blue_green",
+            "wait": False,
+            "timeout": 60,
+        },
         others={**OTHER_TASK, **POOL},
         workers={**POOL, "workers": 4},
     ),

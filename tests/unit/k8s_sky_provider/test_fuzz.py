@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import json
 import operator
@@ -31,9 +32,9 @@ from k8s_sky_provider.exceptions import (
 )
 from k8s_sky_provider.hooks.skypilot import _settings_of
 from k8s_sky_provider.links.skypilot import links_of
-from k8s_sky_provider.operators import arguments
+from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.earlier_pods import OWNER_ANNOTATION, owner_of
-from k8s_sky_provider.operators.task import check_git_url, check_task, read_task
+from k8s_sky_provider.operators.task import check_git_url, check_task
 from k8s_sky_provider.pod_logs import POSITION_ANNOTATION, LineSplitter, NewLines, read_up_to
 from k8s_sky_provider.protocol import PROTOCOL_VERSION, ExitCode, OnCancel, Owner, ProtocolError, SkyRequest, SkyResult
 from k8s_sky_provider.runner import env_file, remote_shell, state, yaml_file
@@ -45,6 +46,7 @@ from k8s_sky_provider.runner.job_log import JobLog
 from k8s_sky_provider.runner.store import FileStore
 from unit.k8s_sky_provider import fake_sky
 from unit.k8s_sky_provider.fake_engine import FakeEngine
+from unit.k8s_sky_provider.operators.running import read_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -367,21 +369,29 @@ def as_setting(value: Any) -> workspace._Setting:
     return workspace._Setting(value=value, where="the setting")
 
 
+READERS: dict[str, read.Reader] = {
+    "flag": read.flag,
+    "choice": read.one_of(["a", "b"]),
+    "whole number": read.whole_number(),
+    "number": read.number,
+    "ranks": read.nodes,
+    "environment": read.variables,
+    "mapping": read.mapping,
+    "text": read.text,
+    "text or number": read.text_or_number,
+    "names": read.names,
+    "some names": read.some_names,
+    "list of texts": read.list_of_texts,
+    "cluster": read.cluster,
+    "clusters": read.clusters,
+    "job": read.job_name,
+    "path": read.path,
+}
 ARGUMENT_READERS: dict[str, Callable[[Any], object]] = {
-    "flag": lambda value: arguments.as_flag("f", value),
-    "choice": lambda value: arguments.as_choice("f", value, ["a", "b"]),
-    "whole number": lambda value: arguments.as_whole_number("f", value),
-    "number": lambda value: arguments.as_number("f", value),
-    "ranks": arguments.as_nodes,
-    "environment": arguments.rendered_envs,
-    "text": lambda value: arguments.rendered_text("f", value),
-    "names": lambda value: arguments.rendered_names("f", value),
-    "cluster": arguments.rendered_cluster_name,
-    "clusters": lambda value: arguments.rendered_cluster_names("f", value),
-    "clusters as they are written": lambda value: arguments.check_cluster_names("f", value),
-    "wildcards": lambda value: arguments.check_globs("f", value, texts=arguments.written(value)),
-    "path": lambda value: arguments.rendered_path("f", value),
-    "secrets": lambda value: arguments.check_carries_no_secret({"f": value}),
+    **{kind: functools.partial(reader, "f") for kind, reader in READERS.items()},
+    **{f"{kind}, when known": functools.partial(read.when_known(reader), "f") for kind, reader in READERS.items()},
+    "wildcards": lambda value: read.check_globs("f", value, texts=read.written(value)),
+    "secrets": lambda value: read.check_carries_no_secret({"f": value}),
     "repository": lambda value: check_git_url("f", value),
 }
 """What reads arguments and XComs, by what it reads."""
@@ -469,12 +479,12 @@ class TestReaders:
     ) -> None:
         home = tmp_path_factory.getbasetemp()
         (home / "file").write_text(text, errors="surrogatepass")
-        for read in (
+        for attempt in (
             lambda: env_file.read("f", str(home / "file")),
             lambda: yaml_file.read("f", str(home / "file")),
             lambda: engine.tasks._read_task_file(str(home / "file")),
         ):
-            failure = outcome(read, ActionFailedError)
+            failure = outcome(attempt, ActionFailedError)
             assert not isinstance(failure, ActionFailedError) or failure.exit_code is ExitCode.REQUEST_WRONG
         store = FileStore(home)
         store.note("owners", "demo", {})

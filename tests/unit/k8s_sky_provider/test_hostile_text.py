@@ -22,7 +22,7 @@ from k8s_sky_provider import protocol, refusals, workspace
 from k8s_sky_provider.credentials import read_connection
 from k8s_sky_provider.exceptions import SkyCredentialsError, SkyDeploymentError, SkyRequestError
 from k8s_sky_provider.hooks.skypilot import SkyPilotHook
-from k8s_sky_provider.operators import arguments, task
+from k8s_sky_provider.operators import read, task
 from k8s_sky_provider.operators.earlier_pods import owner_of
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import credentials, env_file, job_log, remote_shell, yaml_file
@@ -58,7 +58,7 @@ class TestTheSame:
     @given(text=texts("{{", "}}", "{%", "%}", "{", "}", "%", "*", "a", "\n", "[x]"))
     def test_a_wildcard_outside_of_templates(self, text: str) -> None:
         plain = re.sub(r"{{.*?}}|{%.*?%}", "", text, flags=re.DOTALL)
-        assert "".join(arguments._outside_of_templates(text)) == plain
+        assert "".join(read._outside_of_templates(text)) == plain
 
     @given(text=texts("${", "}", ":", ":-", "A", "B", "$", "{", "x", "\n"))
     def test_a_variable_of_a_dotenv_file(self, text: str) -> None:
@@ -254,18 +254,18 @@ class TestTooLong:
     def test_a_path(self) -> None:
         path = f"/{'a' * protocol.LONGEST_PATH}"
         with pytest.raises(SkyRequestError, match="source: has 4097 characters, and a path has at most 4096"):
-            arguments.rendered_path("source", path)
+            read.path("source", path)
         assert not remote_shell.is_answer(path, path)
         assert remote_shell.is_answer(path[:-1], path[:-1])
 
     @pytest.mark.parametrize("value", [LONG, "1" * 5000, -LONG], ids=["int", "text", "negative"])
     def test_a_number(self, value: object) -> None:
         for refuse in (
-            lambda: arguments.as_whole_number("num_nodes", value),
-            lambda: arguments.as_number("timeout", value),
-            lambda: arguments.as_flag("use_spot", value),
-            lambda: arguments.as_choice("on_cancel", value, ["down"]),
-            lambda: arguments.as_nodes([value]),
+            lambda: read.whole_number()("num_nodes", value),
+            lambda: read.number("timeout", value),
+            lambda: read.flag("use_spot", value),
+            lambda: read.one_of(["down"])("on_cancel", value),
+            lambda: read.nodes("nodes", [value]),
         ):
             with pytest.raises(SkyRequestError):
                 refuse()

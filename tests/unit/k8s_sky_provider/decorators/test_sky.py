@@ -196,7 +196,7 @@ class TestArguments:
             ({"cluster_name": "demo", "retry_until_up": True}, "retry_until_up: is for a cluster that is launched"),
             ({"wait": False}, "wait: @task.sky always waits"),
             ({"cluster_name": "demo", "dryrun": True}, "dryrun: @task.sky always waits"),
-            ({"requirements": "numpy"}, "requirements: must be a list, as ['numpy']"),
+            ({"requirements": "numpy"}, "requirements: must be a list of texts, as ['numpy']"),
             ({"cluster_name": "-"}, "cluster_name: '-' must start with a letter"),
         ],
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import DAG, TaskDeferred
+
+from k8s_sky_provider.operators import SkyLaunchOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +58,20 @@ def make_dag(folder: Path | None = None, **options: Any) -> DAG:
     if folder is not None:
         dag.fileloc = str(folder / "dag.py")
     return dag
+
+
+def read_task(task: Any, folder: Path | None, root: Path | None = None) -> Any:
+    """Return a task as the request of a launch would carry it.
+
+    :param folder: of the DAG file
+    :param root: of the DAG bundle
+    """
+    operator = SkyLaunchOperator(task_id="task", dag=make_dag(), sky_task_yaml={})
+    file = folder and folder / "dag.py"
+    below = file.relative_to(root) if file and root else None
+    dag = SimpleNamespace(fileloc=file and str(file), relative_fileloc=below)
+    context: Any = {"dag": dag}
+    return operator.read_task(operator.given_task("sky_task_yaml", task), context)
 
 
 def context_of(operator: SkyBaseOperator, ti: TaskInstance | None = None) -> Any:

@@ -64,8 +64,8 @@ class TestArguments:
         arguments = arguments_of(
             SkyJobLaunchOperator,
             sky_task_yaml=TASK,
-            job_name="for {{ params.who }}",
-            pool_name="{{ params.who }}",
+            job_name="for-{{ ti.task_id }}",
+            pool_name="{{ ti.task_id }}",
             num_jobs="{{ 1 + 2 }}",
             wait=False,
             priority=700,
@@ -73,9 +73,9 @@ class TestArguments:
         assert arguments["overrides"]["resources"] == {"priority": 700}
         del arguments["task"], arguments["overrides"]
         assert arguments == {
-            "job_name": "for Zoë",
+            "job_name": "for-task",
             "name_is_of_task_instance": False,
-            "pool": "Zoë",
+            "pool": "task",
             "num_jobs": 3,
             "wait": False,
         }
@@ -188,7 +188,7 @@ class TestWrongArguments:
             (
                 SkyJobLaunchOperator,
                 {"sky_task_yaml": TASK, "on_cancel": "down"},
-                "on_cancel: 'down' is neither 'cancel' nor 'leave'",
+                "on_cancel: 'down' is not one of cancel, leave",
             ),
             (SkyJobCancelOperator, {}, "job_ids, job_name, pool_name, all: give one of them"),
             (SkyJobCancelOperator, {"job_ids": 1, "all": True}, "job_ids, job_name, pool_name, all: give one of them"),
@@ -199,7 +199,7 @@ class TestWrongArguments:
             (SkyJobLogsOperator, {}, "job_id and job_name: give one of them"),
             (SkyJobLogsOperator, {"job_id": 1, "job_name": "x"}, "job_id and job_name: give one of them"),
             (SkyJobLogsOperator, {"job_id": 1, "tail": -1}, "tail: -1 is not a whole number"),
-            (SkyJobLogsOperator, {"job_id": 1, "on_cancel": "stop"}, "on_cancel: 'stop' is neither 'cancel' nor"),
+            (SkyJobLogsOperator, {"job_id": 1, "on_cancel": "stop"}, "on_cancel: 'stop' is not one of cancel, leave"),
         ],
     )
     def test_when_the_dag_is_read(self, kind: type[SkyBaseOperator], arguments: dict[str, Any], message: str) -> None:
@@ -209,7 +209,7 @@ class TestWrongArguments:
     @pytest.mark.parametrize(
         ("kind", "arguments", "message"),
         [
-            (SkyJobLaunchOperator, {"sky_task_yaml": TASK, "job_name": "{{ '' }}"}, "job_name: must be a text"),
+            (SkyJobLaunchOperator, {"sky_task_yaml": TASK, "job_name": "{{ '' }}"}, "job_name: '' is no name of a job"),
             (SkyJobCancelOperator, {"job_ids": "{{ none }}"}, "job_ids: 'None' is not a whole number"),
             (SkyJobLogsOperator, {"job_id": "{{ none }}"}, "job_id: 'None' is not a whole number"),
         ],

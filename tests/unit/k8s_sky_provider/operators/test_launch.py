@@ -22,8 +22,8 @@ from k8s_sky_provider.operators import (
     SkyLaunchOperator,
     SkyStatusOperator,
 )
-from k8s_sky_provider.operators.arguments import check_carries_no_secret
 from k8s_sky_provider.operators.base import cluster_name_for
+from k8s_sky_provider.operators.read import check_carries_no_secret
 from k8s_sky_provider.protocol import ExitCode, OnCancel, Owner, TaskOverrides
 from unit.k8s_sky_provider.airflow_version import serialized
 from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
@@ -143,7 +143,7 @@ class TestArguments:
         [
             ({"num_nodes": 3}, "num_nodes", 3),
             ({"num_nodes": "{{ 1 + 2 }}"}, "num_nodes", 3),
-            ({"job_name": "train-{{ params.who }}"}, "job_name", "train-Zoë"),
+            ({"job_name": "train-{{ ti.task_id }}"}, "job_name", "train-task"),
             ({"workdir": "~/sky_workdir/{{ params.who }}"}, "workdir", "~/sky_workdir/Zoë"),
             ({"git_url": "https://x/y"}, "workdir", {"url": "https://x/y"}),
             ({"git_url": "https://x/y", "git_ref": "main"}, "workdir", {"url": "https://x/y", "ref": "main"}),
@@ -250,6 +250,11 @@ class TestWrongArguments:
             ({"git_ref": "main"}, "git_ref: 'main' needs git_url"),
             ({"infra": "aws", "cloud": "gcp"}, "infra and cloud: give one of them, not both ('aws' and 'gcp')"),
             ({"sky_task_yaml": ""}, "sky_task_yaml: is empty; give a path or a dict"),
+            ({"envs": {"1A": "x"}}, "envs: '1A' is not a name of an environment variable"),
+            ({"envs": {"A": None}}, "envs: A has no value; use an empty string for none"),
+            ({"envs": "A=1"}, "envs: must be a mapping, not str"),
+            ({"file_mounts": "a:b"}, "file_mounts: must be a mapping, not str"),
+            ({"job_secrets": [1]}, "job_secrets: must be a name or a list of names, not [1]"),
             ({"sky_task_yaml": {"runn": "x"}}, "sky_task_yaml: runn is not a key of a SkyPilot task"),
         ],
         ids=str,
@@ -277,12 +282,7 @@ class TestWrongArguments:
         ("arguments", "message"),
         [
             ({"cluster_name": "{{ params.who }}!"}, "cluster_name: 'Zoë!' must start with a letter"),
-            ({"envs": {"1A": "x"}}, "envs: '1A' is not a name of an environment variable"),
-            ({"envs": {"A": None}}, "envs: A has no value; use an empty string for none"),
-            ({"envs": "A=1"}, "envs: must be a mapping, not str"),
             ({"num_nodes": "{{ params.who }}"}, "num_nodes: 'Zoë' is not a whole number from 1 up"),
-            ({"file_mounts": "a:b"}, "file_mounts: must be a mapping, not str"),
-            ({"job_secrets": [1]}, "job_secrets: must be a name or a list of names, not [1]"),
             ({"workdir": "{{ '' }}"}, "workdir: must be a text, not ''"),
             ({"sky_task_yaml": "missing-{{ params.who }}.yaml"}, "missing-Zoë.yaml"),
         ],
@@ -295,8 +295,12 @@ class TestWrongArguments:
 
     @pytest.mark.parametrize("value", [None, 7, ["demo"]])
     def test_that_another_task_returned(self, value: Any) -> None:
-        operator = SkyExecOperator(task_id="task", dag=make_dag(), cluster_name=value, sky_task_yaml=TASK)
-        with pytest.raises(SkyRequestError, match=re.escape(f"cluster_name: {value!r} is no name; did the task")):
+        message = re.escape(f"cluster_name: {value!r} is no name; did the task")
+        with pytest.raises(SkyRequestError, match=message):
+            SkyExecOperator(task_id="task", cluster_name=value, sky_task_yaml=TASK)
+        operator = SkyExecOperator(task_id="task", dag=make_dag(), cluster_name="demo", sky_task_yaml=TASK)
+        operator.cluster_name = value
+        with pytest.raises(SkyRequestError, match=message):
             arguments_of(operator)
 
 

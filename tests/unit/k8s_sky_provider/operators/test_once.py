@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred, conf
 
 from k8s_sky_provider.decorators.cluster import SkyClusterDownOperator
 from k8s_sky_provider.exceptions import SkyPodFailedError
-from k8s_sky_provider.operators import SkyBaseOperator, SkyLaunchOperator, task_operator
+from k8s_sky_provider.operators import SkyBaseOperator, SkyLaunchOperator
 from k8s_sky_provider.pod_spec import Templates
 from k8s_sky_provider.workspace import Workspace
 from unit.k8s_sky_provider.fake_kubernetes import request_of
@@ -57,7 +57,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
     monkeypatch.setattr(conf, "get", get)
     count("resolves", Workspace, "resolve")
     count("requests", SkyLaunchOperator, "build_arguments")
-    count("task reads", task_operator, "read_task")
+    count("task reads", SkyLaunchOperator, "read_task")
     count("template parses", Templates, "read")
     count("template parses", PodGenerator, "deserialize_model_file")
     count("pods", SkyBaseOperator, "build_pod_request_obj")

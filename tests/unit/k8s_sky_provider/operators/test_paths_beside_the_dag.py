@@ -99,6 +99,7 @@ class TestPaths:
                 "/several": {"name": "s", "source": ["one.txt", "~/two"]},
             },
             "service": {"tls": {"keyfile": "key.pem", "certfile": "cert.pem"}, "replicas": 1},
+            "pool": {"workers": 1},
             "run": "python train.py",
         }
         given: Any = task
@@ -116,6 +117,7 @@ class TestPaths:
                 "/several": {"name": "s", "source": [f"{POD}/1/one.txt", "~/two"]},
             },
             "service": {"tls": {"keyfile": f"{POD}/3/key.pem", "certfile": f"{POD}/4/cert.pem"}, "replicas": 1},
+            "pool": {"workers": 1},
             "run": "python train.py",
         }
         assert asked.files == {
@@ -127,7 +129,7 @@ class TestPaths:
     @in_every_operator
     def test_the_arguments(self, operator: type[SkyTaskOperator], bundle: Path) -> None:
         arguments = {"workdir": "code", "file_mounts": {"/d": "./data", "/b": "s3://b"}}
-        asked = Asked(operator, bundle, {"run": "x"}, **arguments)
+        asked = Asked(operator, bundle, {"run": "x", "service": {}, "pool": {}}, **arguments)
         assert asked.overrides["workdir"] == f"{POD}/0/code"
         assert asked.overrides["file_mounts"] == {"/d": f"{POD}/1/data", "/b": "s3://b"}
         assert f"{POD}/1/data/x.csv" in asked.files
@@ -152,11 +154,12 @@ class TestPaths:
             "file_mounts: {/data: s3://bucket/data, /more: ~/sky_workdir/more, /env: '${MORE}'}",
             "file_mounts: {/ckpt: {name: ckpt, mode: MOUNT}, /x: {source: s3://bucket}, /y: {source: [~/a, ~/b]}}",
             "service: {tls: {keyfile: ~/sky_workdir/key.pem, certfile: /etc/cert.pem}}",
-            "file_mounts:\nworkdir:\nservice:",
+            "file_mounts:\nworkdir:",
         ],
     )
     def test_what_the_pod_has_stays_as_it_is(self, operator: type[SkyTaskOperator], text: str, bundle: Path) -> None:
-        (bundle / "task.yaml").write_text(f"{text}\nrun: echo")
+        sections = "\n".join(f"{name}: {{}}" for name in ("service", "pool") if f"{name}:" not in text)
+        (bundle / "task.yaml").write_text(f"{text}\nrun: echo\n{sections}")
         beside = Asked(operator, bundle, "task.yaml")
         assert beside.archive is None
         assert beside.task["run"] == "echo"

@@ -171,5 +171,5 @@ class TestPods:
 
 
 def test_a_name_that_is_a_path_is_refused() -> None:
-    with pytest.raises(SkyRequestError, match=r"cluster_name: '\.\./.*evil' must start with a letter"):
+    with pytest.raises(SkyRequestError, match=r"clusters: '\.\./.*evil' must start with a letter"):
         arguments_of([row("over", "../../../sky_workdir/evil")], named=True)

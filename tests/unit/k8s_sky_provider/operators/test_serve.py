@@ -152,8 +152,16 @@ def test_the_request_has_the_action_of_the_class_and_what_a_kill_does(
     [
         (SkyServeUpOperator, {**UP, "service_name": "1st"}, "service_name: '1st' must start with a letter"),
         (SkyServeUpOperator, {**UP, "timeout": 0}, "timeout: 0 is not a number above 0"),
-        (SkyServeUpOperator, {**UP, "on_cancel": "cancel"}, "on_cancel: 'cancel' is neither 'down' nor 'leave'"),
+        (SkyServeUpOperator, {**UP, "on_cancel": "cancel"}, "on_cancel: 'cancel' is not one of down, leave"),
         (SkyServeUpOperator, {**UP, "sky_task_yaml": {"rum": "x"}}, "sky_task_yaml: rum is not a key"),
+        (SkyServeUpOperator, {**UP, "sky_task_yaml": {"run": "x"}}, "sky_task_yaml: has no service section"),
+        (SkyServeUpdateOperator, {**UP, "sky_task_yaml": {"service": None}}, "sky_task_yaml: has no service section"),
+        (SkyPoolApplyOperator, {**APPLY, "sky_task_yaml": {"setup": "x"}}, "sky_task_yaml: has no pool section"),
+        (
+            SkyServeUpOperator,
+            {**UP, "sky_task_yaml": {"service": {"replicas": "two"}}},
+            "sky_task_yaml: service.replicas must be of type int, not str ('two')",
+        ),
         (SkyServeUpdateOperator, {**UP, "mode": "red"}, "mode: 'red' is not one of rolling, blue_green"),
         (SkyServeLogsOperator, {"service_name": "chat"}, "replica: give its id with target='replica'"),
         (
@@ -172,7 +180,12 @@ def test_the_request_has_the_action_of_the_class_and_what_a_kill_does(
         (SkyPoolApplyOperator, {**APPLY, "pool_name": "-"}, "pool_name: '-' must start with a letter"),
         *((kind, {}, f"{field}: name them, or give all=True") for kind, field in DOWN),
         *((kind, {field: "a", "all": True}, f"{field}: name them, or give all=True") for kind, field in DOWN),
-        *((kind, {field: ["a", "b c"]}, f"{field}: 'b c' must have only letters") for kind, field in DOWN),
+        *((kind, {field: ["a", "b c"]}, f"{field}: 'b c' must start with a letter") for kind, field in DOWN),
+        *((kind, {field: ["a", "b c*"]}, f"{field}: 'b c*' must have only letters") for kind, field in DOWN),
+        *(
+            (kind, {field: []}, f"{field}: name them, or give all=True for all of them (it is [])")
+            for kind, field in DOWN
+        ),
     ],
 )
 def test_a_wrong_argument_is_named_when_the_dag_is_read(
@@ -187,8 +200,7 @@ def test_a_wrong_argument_is_named_when_the_dag_is_read(
     [
         (SkyServeUpOperator, {**UP, "service_name": "{{ 1 }}st"}, "service_name: '1st' must start with a letter"),
         (SkyServeLogsOperator, {"service_name": "chat", "replica": "{{ none }}"}, "replica: 'None' is not a whole"),
-        *((kind, {field: []}, f"{field}: [] names none") for kind, field in DOWN),
-        *((kind, {field: ["{{ 'b c' }}"]}, f"{field}: 'b c' must have only letters") for kind, field in DOWN),
+        *((kind, {field: ["{{ 'b c*' }}"]}, f"{field}: 'b c*' must have only letters") for kind, field in DOWN),
     ],
 )
 def test_a_wrong_argument_is_named_when_it_is_rendered(
@@ -203,7 +215,7 @@ def test_a_wildcard_that_the_author_did_not_write_is_refused(kind: type[SkyBaseO
     with pytest.raises(SkyRequestError, match=f"{argument}: .* has a wildcard that comes from a template"):
         arguments_of(kind, **{argument: "{{ '*' }}"})
     assert arguments_of(kind, **{argument: "{{ 'a' }}-*"})["names"] == ["a-*"]
-    with pytest.raises(SkyRequestError, match=f"{argument}: .* must have only letters"):
+    with pytest.raises(SkyRequestError, match=f"{argument}: .* must start with a letter"):
         arguments_of(kind, **{argument: "{{ '../x{{' }}"})
 
 

@@ -97,7 +97,7 @@ class TestArguments:
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"), [("{name: data, type: k8s-pvc}", None), ("[a]", "a volume must be a mapping, not list")]
+    ("content", "expected"), [("{name: data, type: k8s-pvc}", None), ("[a]", "the volume must be a mapping, not list")]
 )
 def test_a_volume_beside_the_dag_is_read_by_the_worker(tmp_path: Path, content: str, expected: str | None) -> None:
     (tmp_path / "volume.yaml").write_text(content)
@@ -115,7 +115,7 @@ def test_a_volume_beside_the_dag_is_read_by_the_worker(tmp_path: Path, content: 
         (SkyVolumeApplyOperator, {}, "volume: give the volume as YAML or dict, or volume_name and volume_type"),
         (SkyVolumeApplyOperator, {"volume_name": "a"}, "volume: give the volume"),
         (SkyVolumeApplyOperator, {"volume": {"nme": "a"}}, "volume: nme is not a key of a SkyPilot volume"),
-        (SkyVolumeDeleteOperator, {"names": []}, "names: is empty"),
+        (SkyVolumeDeleteOperator, {"names": []}, "names: [] names none"),
         (SkyVolumeDeleteOperator, {"names": ""}, "names: must be a name or a list of names, not ''"),
         (SkyStorageDeleteOperator, {}, "names and all_storage: give one of them"),
         (SkyStorageDeleteOperator, {"names": "a", "all_storage": True}, "names and all_storage: give one of them"),
