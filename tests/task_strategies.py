@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from k8s_sky_provider.operators.task import RESOURCES_KEYS, TASK_KEYS, Kinds
+from k8s_sky_provider.operators import sections
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -39,10 +39,12 @@ def _of(kind: Any) -> st.SearchStrategy[Any]:
         return _mappings(kind)
     if isinstance(kind, list):
         return st.lists(_mappings(kind[0]), max_size=2)
+    if isinstance(kind, frozenset):
+        return st.sampled_from(sorted(kind))
     return yaml_values if kind is object else _OF_TYPE[kind]
 
 
-def _mappings(keys: dict[str, Kinds]) -> st.SearchStrategy[dict[str, Any]]:
+def _mappings(keys: dict[str, sections.Kinds]) -> st.SearchStrategy[dict[str, Any]]:
     """Return mappings with some of the keys that there are, most of their values of a type that they may have."""
     pairs = [
         st.tuples(st.just(key), st.one_of(*(_of(kind) for kind in kinds * 2), yaml_values))
@@ -51,11 +53,11 @@ def _mappings(keys: dict[str, Kinds]) -> st.SearchStrategy[dict[str, Any]]:
     return st.lists(st.one_of(pairs), max_size=6).map(dict)
 
 
-_resources = _mappings(RESOURCES_KEYS)
+_resources = _mappings(sections.RESOURCES)
 _options = st.lists(_resources, max_size=3)
 well_formed_tasks = st.builds(
     lambda task, resources: {**task, **({} if resources is None else {"resources": resources})},
-    _mappings(TASK_KEYS),
+    _mappings(sections.TASK),
     st.none() | _resources | st.builds(lambda key, rows: {key: rows}, st.sampled_from(["any_of", "ordered"]), _options),
 )
 """Tasks with the right keys."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.links.skypilot import SkyJobLogLink
-from k8s_sky_provider.operators import read
+from k8s_sky_provider.operators import read, sections
 from k8s_sky_provider.operators.base import SkyBaseOperator, cluster_name_for
+from k8s_sky_provider.operators.sections import read_section
 from k8s_sky_provider.operators.task import check_has_no_secret, header_of
 from k8s_sky_provider.operators.task_operator import SkyTaskOperator
 from k8s_sky_provider.protocol import OnCancel
@@ -103,6 +104,7 @@ class SkyJobLaunchOperator(SkyTaskOperator):
             raise SkyRequestError(f"{source}: is empty; give at least one task")
         head = header_of(documents)
         if head is not None:
+            head = read_section(head, sections.JOB_GROUP, source, "job group")
             check_has_no_secret(head, source)
         tasks = documents[1:] if head is not None else documents
         checked = [self.check_content(task, f"{source}, task {number}") for number, task in enumerate(tasks, 1)]

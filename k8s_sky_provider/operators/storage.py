@@ -9,6 +9,7 @@ from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator, bundle_root, dag_folder
 from k8s_sky_provider.operators.task import check_volume, read_documents, task_path
+from k8s_sky_provider.operators.task_url import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -218,5 +219,7 @@ def _read_volume(path: str, context: Context | None) -> str | dict[str, Any]:
     if isinstance(documents, str):
         return documents
     if len(documents) != 1:
-        raise SkyRequestError(f"volume: {path!r} has {len(documents)} YAML documents; one volume is one document")
-    return check_volume(documents[0], path)
+        raise SkyRequestError(
+            f"volume: {shown(path)!r} has {len(documents)} YAML documents; one volume is one document"
+        )
+    return check_volume(documents[0], shown(path))

@@ -1,13 +1,11 @@
 """Finds a task, reads it and checks it before a pod exists.
 
-The check knows SkyPilot's keys with their types, and the numbers and flags below them, so that a typing error fails
-at once and what Jinja has rendered has its type. All else, and a task that only exists on the volume, is checked by
-SkyPilot itself in the pod.
+A typing error fails at once, and what Jinja has rendered has its type (sections.py). All else, and a task that only
+exists on the volume, is checked by SkyPilot itself in the pod.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -16,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators import read
+from k8s_sky_provider.operators import read, sections, task_url
 from k8s_sky_provider.operators.local_files import LocalFiles
+from k8s_sky_provider.operators.sections import read_section, type_name
 from k8s_sky_provider.protocol import REQUEST_LIMIT, YAML_LIMIT
 
 if TYPE_CHECKING:
@@ -27,121 +26,19 @@ if TYPE_CHECKING:
 Task = dict[str, Any] | list[dict[str, Any]]
 """A task, or the tasks of a pipeline or job group."""
 
-Kinds = tuple[Any, ...]
-"""Types that a value may have; a mapping with those of its keys stands for dict, a list of one for a list of them."""
-
 _DOCKER_PASSWORD = "SKYPILOT_DOCKER_PASSWORD"  # noqa: S105  # its name
-_NUMBER = (int, float)
-_NUMBER_OR_TEXT = (int, float, str)
-_REST: dict[str, Kinds] = {"*": (object,)}
-"""Other keys, which SkyPilot checks."""
-
-
-def _numbers(*keys: str) -> dict[str, Kinds]:
-    return dict.fromkeys(keys, _NUMBER)
-
-
-def _whole_numbers(*keys: str) -> dict[str, Kinds]:
-    return dict.fromkeys(keys, (int,))
-
-
-_POOL: dict[str, Kinds] = {
-    **_whole_numbers("workers", "min_workers", "max_workers", "queue_length_threshold"),
-    **_numbers("upscale_delay_seconds", "downscale_delay_seconds"),
-    **_REST,
-}
-_SERVICE: dict[str, Kinds] = {
-    **_whole_numbers("replicas", "workers", "ports"),
-    "load_balancer": ({**_numbers("stream_timeout_seconds"), **_REST},),
-    "pool": (_POOL,),
-    "readiness_probe": (
-        str,
-        {
-            **_numbers("initial_delay_seconds", "timeout_seconds", "endpoint_probe_interval_seconds"),
-            **_numbers("consecutive_failure_threshold_timeout"),
-            **_REST,
-        },
-    ),
-    "replica_policy": (
-        {
-            **_whole_numbers("min_replicas", "max_replicas", "num_overprovision", "base_ondemand_fallback_replicas"),
-            **_numbers("upscale_delay_seconds", "downscale_delay_seconds"),
-            "target_qps_per_replica": (int, float, {"*": _NUMBER}),
-            "dynamic_ondemand_fallback": (bool,),
-            **_REST,
-        },
-    ),
-    **_REST,
-}
-_OPTION: dict[str, Kinds] = {
-    "cloud": (str,),
-    "region": (str,),
-    "zone": (str,),
-    "infra": (str,),
-    "cpus": _NUMBER_OR_TEXT,
-    "memory": _NUMBER_OR_TEXT,
-    "instance_type": (str,),
-    "use_spot": (bool,),
-    "job_recovery": (str, {"max_restarts_on_errors": (int,), **_REST}),
-    "volumes": ([{"auto_delete": (bool,), **_REST}],),
-    "disk_size": (int, str),
-    "ephemeral_storage": (int, str),
-    "disk_tier": (str,),
-    "network_tier": (str,),
-    "local_disk": (str,),
-    "max_hourly_cost": _NUMBER,
-    "ports": (int, str, list),
-    "labels": (dict,),
-    "accelerator_args": ({"tpu_vm": (bool,), "gcp_queued_resource": (bool,), **_REST},),
-    "image_id": (str, dict),
-    "autostop": (bool, int, str, {"idle_minutes": (int,), "down": (bool,), "hook_timeout": (int,), **_REST}),
-    "priority": (int,),
-    "priority_class": (str,),
-    "accelerators": (str, {"*": _NUMBER}, list),
-}
-
-RESOURCES_KEYS: dict[str, Kinds] = {**_OPTION, "any_of": ([_OPTION],), "ordered": ([_OPTION],)}
-"""The keys of ``resources`` in a SkyPilot 0.14 task."""
-
-TASK_KEYS: dict[str, Kinds] = {
-    "name": (str,),
-    "workdir": (str, dict),
-    "event_callback": (str,),
-    "num_nodes": (int,),
-    "resources": (RESOURCES_KEYS,),
-    "file_mounts": ({"*": (str, {"persistent": (bool,), **_REST})},),
-    "service": (_SERVICE,),
-    "pool": (_POOL,),
-    "setup": (str,),
-    "run": (str,),
-    "envs": (dict,),
-    "secrets": (dict, list),
-    "managed_secrets": (list,),
-    "inputs": ({"*": _NUMBER},),
-    "outputs": ({"*": _NUMBER},),
-    "file_mounts_mapping": (dict,),
-    "config": (dict,),
-    "volumes": (dict,),
-    "volume_mounts": (list,),
-    "api_server_access": (bool,),
-}
-"""The keys of a SkyPilot 0.14 task and the types each may have."""
-
-VOLUME_KEYS: dict[str, Kinds] = {
-    **dict.fromkeys(("name", "type", "infra", "size"), (str,)),
-    "labels": (dict,),
-    "use_existing": (bool,),
-    "config": (dict,),
-}
-"""The same of a SkyPilot 0.14 volume."""
 
 
 def task_path(name: str, value: object) -> str:
-    """Read the path of a YAML file."""
+    """Read the path or URL of a YAML file."""
     if not isinstance(value, str):
-        raise SkyRequestError(f"{name}: must be a path or a mapping, not {_type_name(value)}")
+        raise SkyRequestError(f"{name}: must be a path or a mapping, not {type_name(value)}")
     if not value.strip():
         raise SkyRequestError(f"{name}: is empty; give a path or a dict")
+    if re.match(rf"\s*({'|'.join([*sections.TASK, *sections.VOLUME])})\s*:(\s|$)", value) or "\n" in value.strip():
+        raise SkyRequestError(
+            f"{name}: {read.shown(value)} is the text of a YAML; give it as a dict, or the path or URL of its file"
+        )
     if value.lstrip().startswith(("{", "[")):
         raise SkyRequestError(
             f"{name}: {read.shown(value)} is the text of a dict or a list, as Jinja writes one: give the output of the "
@@ -153,13 +50,16 @@ def task_path(name: str, value: object) -> str:
 def read_documents(
     source: object, field: str, dag_folder: Path | None, bundle_root: Path | None = None
 ) -> str | list[Any]:
-    """Return the YAML documents of a file beside the DAG file, or the path where the pod finds the file.
+    """Return the YAML documents of a file beside the DAG file or at a URL, or the path where the pod finds the file.
 
     :param field: the operator's argument
     :param bundle_root: the root of the DAG bundle, below which absolute paths are read too; by default that folder
-    :raises SkyRequestError: if it is no path or leaves the DAG bundle, or the file is missing or no YAML
+    :raises SkyRequestError: if it is neither a path nor an https URL, leaves the DAG bundle, or has no YAML or too much
+    :raises SkyTransientError: if the URL's server cannot be reached
     """
     source = task_path(field, source)
+    if task_url.is_url(source):
+        return _documents(field, task_url.shown(source), task_url.read(field, source))
     path = None
     if not source.startswith("~"):
         path = LocalFiles(folder=dag_folder, root=bundle_root).in_bundle(field, source)
@@ -168,24 +68,31 @@ def read_documents(
     try:
         with path.open() as file:
             text = file.read(YAML_LIMIT + 1)
-        if len(text) > YAML_LIMIT:
-            raise SkyRequestError(
-                f"{field}: {str(path)!r} is {path.stat().st_size} bytes long, and a YAML file may have {YAML_LIMIT} "
-                "characters: ship what is long as a file of its own (file_mounts, workdir)"
-            )
-        documents = list(yaml.safe_load_all(text))
-        size = _size(documents, {})
     except FileNotFoundError as error:
         raise SkyRequestError(
             f"{field}: {str(path)!r} does not exist beside the DAG file. "
             "Ship it with the DAGs, or give a path on the volume such as '~/sky_workdir/task.yaml'"
         ) from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        # PyYAML leaves a date such as 2026-13-45, or too many brackets, to what it builds on.
+    except (OSError, ValueError) as error:
         raise SkyRequestError(f"{field}: {str(path)!r} cannot be read: {error}") from error
+    return _documents(field, str(path), text)
+
+
+def _documents(field: str, source: str, text: str) -> list[Any]:
+    if len(text) > YAML_LIMIT:
+        raise SkyRequestError(
+            f"{field}: {source!r} has more than {YAML_LIMIT} characters, which a YAML file may not have: ship what is "
+            "long as a file of its own (file_mounts, workdir)"
+        )
+    try:
+        documents = list(yaml.safe_load_all(text))
+        size = _size(documents, {})
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        # PyYAML leaves a date such as 2026-13-45, or too many brackets, to what it builds on.
+        raise SkyRequestError(f"{field}: {source!r} cannot be read: {error}") from error
     if size > REQUEST_LIMIT:
         raise SkyRequestError(
-            f"{field}: {str(path)!r} has more than {REQUEST_LIMIT} characters when its aliases are written out, which "
+            f"{field}: {source!r} has more than {REQUEST_LIMIT} characters when its aliases are written out, which "
             "no pod's argument can have: put it on the volume and give its path there"
         )
     return documents
@@ -209,7 +116,9 @@ def check_task(task: object, source: str) -> dict[str, Any]:
     :param source: named in the errors: the file or the argument the task came from
     :raises SkyRequestError: if it is no mapping, has an unknown key, or a value of a wrong type
     """
-    checked = _section(task, TASK_KEYS, source)
+    given = read_section(task, sections.TASK, source, "task")
+    # SkyPilot fails of an empty `envs:`.
+    checked = {key: value for key, value in given.items() if value is not None}
     check_has_no_secret(checked, source)
     if isinstance(checked.get("envs"), Mapping):
         # As SkyPilot does; YAML reads 2026-01-01 as a date, which JSON does not know.
@@ -231,7 +140,7 @@ def check_volume(volume: object, source: str) -> dict[str, Any]:
     :param source: named in the errors: the file or the argument that it came from
     :raises SkyRequestError: if it is no mapping, has an unknown key, or a value of a wrong type
     """
-    checked = _section(volume, VOLUME_KEYS, source, what="volume")
+    checked = read_section(volume, sections.VOLUME, source, "volume")
     _check_can_be_sent(checked, source)
     return checked
 
@@ -278,59 +187,9 @@ def _over(task: dict[str, Any], file_mounts: Mapping[str, Any], accelerators: ob
     return changed
 
 
-def _section(
-    data: object, keys: Mapping[str, Kinds], source: str, place: str = "", what: str = "task"
-) -> dict[str, Any]:
-    """Return a mapping of a task or volume, with its values in their types."""
-    if not isinstance(data, Mapping):
-        name = place.rstrip(".") or f"the {what}"
-        raise SkyRequestError(f"{source}: {name} must be a mapping, not {_type_name(data)}")
-    checked = {}
-    for key, value in data.items():
-        kinds = (object,) if str(key).startswith("_") else keys.get(key) or keys.get("*")
-        if kinds is None:
-            close = difflib.get_close_matches(str(key), keys, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known keys are: {', '.join(keys)}"
-            raise SkyRequestError(f"{source}: {place}{key} is not a key of a SkyPilot {what}; {hint}")
-        checked[key] = _value(value, kinds, source, f"{place}{key}")
-    return checked
-
-
-def _value(value: object, kinds: Kinds, source: str, place: str) -> Any:
-    if value is None or value is read.UNKNOWN:
-        return value
-    types = tuple(kind if isinstance(kind, type) else type(kind) for kind in kinds)
-    value = _of_text(value, types)
-    if not (isinstance(value, types) and (not isinstance(value, bool) or bool in types or object in types)):
-        wanted = " or ".join(kind.__name__ for kind in types)
-        raise SkyRequestError(
-            f"{source}: {place} must be of type {wanted}, not {_type_name(value)} ({read.shown(value)})"
-        )
-    for kind in kinds:
-        if isinstance(kind, Mapping) and isinstance(value, Mapping):
-            return _section(value, kind, source, f"{place}.")
-        if isinstance(kind, list) and isinstance(value, list):
-            return [_section(item, kind[0], source, f"{place}.") for item in value]
-    return value
-
-
-def _of_text(value: object, types: tuple[type, ...]) -> object:
-    """Return a text, as Jinja leaves numbers and flags, with the type that is wanted; anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    word = value.strip().lower()
-    if bool in types and word in ({"true", "false"} if str in types else read.FLAGS):
-        return read.FLAGS[word]
-    if str in types:
-        return value
-    if int in types and (whole := read.whole(word)) is not None:
-        return whole
-    return float(word) if float in types and re.fullmatch(r"[0-9]{0,99}\.[0-9]{1,99}", word) else value
-
-
 def _to_be_known(value: object) -> None:
     if value is not read.UNKNOWN:
-        raise TypeError(f"{read.shown(value)} is of type {_type_name(value)}")
+        raise TypeError(f"{read.shown(value)} is of type {type_name(value)}")
 
 
 def check_has_no_secret(task: Mapping[str, Any], source: str) -> None:
@@ -374,12 +233,9 @@ def check_git_url(field: str, url: object) -> None:
 
 def _check_secrets(secrets: object, source: str) -> None:
     for name, value in secrets.items() if isinstance(secrets, Mapping) else ():
-        if value is not None:
+        # An empty one comes later, as in SkyPilot.
+        if value is not None and value != "":
             raise SkyRequestError(
                 f"{source}: secrets.{name} has its value in the task. Give the name alone (secrets: [{name}]) and the "
                 f'value as key {name} of a Kubernetes Secret: credentials=[{{"secret": ..., "env": True}}]'
             )
-
-
-def _type_name(value: object) -> str:
-    return "empty" if value is None else type(value).__name__

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jinja2 import TemplateError
+
 from k8s_sky_provider.exceptions import SkyRequestError, SkyRetriesWarning
 from k8s_sky_provider.operators import read
 from k8s_sky_provider.operators.base import SkyBaseOperator, bundle_root, dag_folder
@@ -21,6 +23,7 @@ from k8s_sky_provider.operators.task import (
     read_documents,
     task_path,
 )
+from k8s_sky_provider.operators.task_url import is_url, shown
 from k8s_sky_provider.protocol import OnEviction, TaskOverrides
 
 if TYPE_CHECKING:
@@ -49,7 +52,8 @@ class SkyTaskOperator(SkyBaseOperator):
     has it; what lies in the DAG bundle travels with the task.
 
     :param sky_task_yaml: the task: a path beside the DAG file, a path on the volume
-        (``~/sky_workdir/train.yaml``) or a dict (templated)
+        (``~/sky_workdir/train.yaml``), an ``https`` URL or a dict (templated)
+    :param render_task: whether Jinja renders a task that is a dict; otherwise ``{{`` and ``{#`` in it are the job's own
     :param job_name: the job's name (templated)
     :param workdir: directory beside the DAG file or on the volume (``~/sky_workdir/...``) that becomes the job's
         working directory (templated)
@@ -135,6 +139,7 @@ class SkyTaskOperator(SkyBaseOperator):
         self,
         *,
         sky_task_yaml: str | Mapping[str, Any] | XComArg,
+        render_task: bool = True,
         job_name: str | None = None,
         workdir: str | None = None,
         git_url: str | None = None,
@@ -168,6 +173,7 @@ class SkyTaskOperator(SkyBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.sky_task_yaml = sky_task_yaml
+        self.render_task = render_task
         self.job_name = job_name
         self.workdir = workdir
         self.git_url = git_url
@@ -209,6 +215,7 @@ class SkyTaskOperator(SkyBaseOperator):
         text, names = read.optional(read.text), read.optional(read.names)
         return {
             "sky_task_yaml": self.given_task,
+            "render_task": read.bare_flag,
             "job_name": read.optional(read.job_name),
             **dict.fromkeys(("workdir", "git_url", "git_ref", "env_file", "secret_file", "infra", "cloud"), text),
             **dict.fromkeys(("gpus", "instance_type", "disk_tier", "network_tier", "local_disk", "image_id"), text),
@@ -225,6 +232,23 @@ class SkyTaskOperator(SkyBaseOperator):
             "config": read.optional(read.mapping),
         }
 
+    def render_template(self, content: Any, context: Context, *args: Any, **kwargs: Any) -> Any:
+        """Render a template field, but for a task that Jinja is to leave as it is.
+
+        :raises SkyRequestError: if Jinja cannot render the task
+        """
+        if content is not self.sky_task_yaml or not isinstance(content, (Mapping, list, tuple)):
+            return super().render_template(content, context, *args, **kwargs)
+        if not self.render_task:
+            return content
+        try:
+            return super().render_template(content, context, *args, **kwargs)
+        except TemplateError as error:
+            raise SkyRequestError(
+                f"sky_task_yaml: Jinja cannot render the task: {type(error).__name__}: {error}. Where its text is not "
+                "meant for Jinja, give render_task=False, or put it between {% raw %} and {% endraw %}"
+            ) from error
+
     def given_task(self, name: str, value: object) -> Any:
         """Read a task: its content, which is checked, or a path."""
         return self.check_content(value, name) if isinstance(value, Mapping) else task_path(name, value)
@@ -235,7 +259,10 @@ class SkyTaskOperator(SkyBaseOperator):
         :param source: named in the errors: the file or the argument that the task came from
         """
         checked = check_task(task, source)
-        if self.section is not None and checked.get(self.section) is None:
+        service = checked.get("service")
+        # SkyPilot writes a pool as a kind of service.
+        given = {**(service if isinstance(service, Mapping) else {}), **checked}
+        if self.section is not None and given.get(self.section) is None:
             raise SkyRequestError(f"{source}: has no {self.section} section, which says what is to be made")
         return checked
 
@@ -330,8 +357,9 @@ class SkyTaskOperator(SkyBaseOperator):
     ) -> Task:
         """Return the task, or the tasks of a pipeline, with the paths that they have in the pod."""
         source, folder = self.sky_task_yaml, dag_folder(context)
-        where = str(source) if isinstance(source, str) else "sky_task_yaml"
-        beside = (folder / source).parent if folder is not None and isinstance(source, str) else folder
+        where = shown(source) if isinstance(source, str) else "sky_task_yaml"
+        is_file = isinstance(source, str) and not is_url(source)
+        beside = (folder / source).parent if folder is not None and is_file else folder
 
         def in_pod(one: dict[str, Any], which: str) -> dict[str, Any]:
             return self._files.task_in_pod(
@@ -350,7 +378,7 @@ class SkyTaskOperator(SkyBaseOperator):
         if not isinstance(given, str):
             return given  # type: ignore[no-any-return]  # checked
         documents = read_documents(given, "sky_task_yaml", dag_folder(context), bundle_root(context))
-        return documents if isinstance(documents, str) else self.check_documents(documents, given)
+        return documents if isinstance(documents, str) else self.check_documents(documents, shown(given))
 
     def check_documents(self, documents: Sequence[object], source: str) -> Task:
         """Return the checked content of a file.

@@ -34,6 +34,11 @@ def is_url(source: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]*://", source, re.IGNORECASE) is not None
 
 
+def shown(source: str) -> str:
+    """Return a URL as errors show it: what follows the path may be a signature."""
+    return re.split(r"[?#]", source, maxsplit=1)[0]
+
+
 def read(
     field: str, source: str, *, transport: httpx.BaseTransport | None = None, now: Callable[[], float] = time.monotonic
 ) -> str:
@@ -47,30 +52,29 @@ def read(
         nothing, too much, a web page, no text, or not what its SHA-256 says
     :raises SkyTransientError: if its server cannot be reached, has an error, or takes too long
     """
+    what = f"{field}: {shown(source)!r}"
     url, _, fragment = source.partition("#")
-    # What follows the path may be a signature.
-    shown = url.partition("?")[0]
     digest = fragment.removeprefix("sha256=").lower()
     if fragment and not re.fullmatch(r"sha256=[0-9a-fA-F]{64}", fragment):
-        raise SkyRequestError(f"{field}: {shown!r} must end in #sha256= and 64 hexadecimal digits, or in no #")
+        raise SkyRequestError(f"{what} must end in #sha256= and 64 hexadecimal digits, or in no #")
     try:
         with _unlogged():
-            content = _content(f"{field}: {shown!r}", url, transport, now() + SECONDS_TO_READ, now)
+            content = _content(what, url, transport, now() + SECONDS_TO_READ, now)
     except httpx.InvalidURL as error:
-        raise SkyRequestError(f"{field}: {shown!r} is not a URL: {error}") from error
+        raise SkyRequestError(f"{what} is not a URL: {error}") from error
     except (httpx.TransportError, httpx.DecodingError) as error:
-        raise SkyTransientError(f"{field}: {shown!r} cannot be read: {type(error).__name__}: {error}") from error
+        raise SkyTransientError(f"{what} cannot be read: {type(error).__name__}: {error}") from error
     if digest and (found := hashlib.sha256(content).hexdigest()) != digest:
         raise SkyRequestError(
-            f"{field}: {shown!r} has other content than its #sha256= says: the SHA-256 of what was read is {found}"
+            f"{what} has other content than its #sha256= says: the SHA-256 of what was read is {found}"
         )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SkyRequestError(f"{field}: {shown!r} is not a YAML file: it is not UTF-8 ({error})") from error
+        raise SkyRequestError(f"{what} is not a YAML file: it is not UTF-8 ({error})") from error
     if re.match(r"\s*<(!doctype|html|\?xml)\b", text, re.IGNORECASE):
         raise SkyRequestError(
-            f"{field}: {shown!r} is a web page and not a YAML file; give the URL of the file itself (on GitHub: Raw)"
+            f"{what} is a web page and not a YAML file; give the URL of the file itself (on GitHub: Raw)"
         )
     return text
 

@@ -41,10 +41,7 @@ def of_the_file(path: Path) -> Any:
         return written_volume(volume)
     if path.parent.name == "jobs":
         return written_job(dag_utils.load_dag_from_yaml(str(path)))
-    task = sky.Task.from_yaml(str(path))
-    # As the command line does in any case, and it leaves out what is null.
-    task.set_resources_override({})
-    return task.to_yaml_config()
+    return written_task(sky.Task.from_yaml(str(path)))
 
 
 def of_the_request(kind: str, sent: Any) -> Any:
@@ -52,13 +49,22 @@ def of_the_request(kind: str, sent: Any) -> Any:
     if kind == "volumes":
         return written_volume(wanted_volume(sent, {}))
     if kind == "jobs":
-        return written_job(SkyManagedJobs().load_job(sent, TaskOverrides(), "", list))
-    return SkyTasks().load_task(sent, TaskOverrides(), list).to_yaml_config()
+        return written_job(SkyManagedJobs().load_job(sent, TaskOverrides(), "job", list))
+    return written_task(SkyTasks().load_task(sent, TaskOverrides(), list))
+
+
+def written_task(task: sky.Task) -> Any:
+    """Return a task as SkyPilot writes it, checked as far as no cloud is asked."""
+    # As the command line does in any case, and it leaves out what is null.
+    task.set_resources_override({})
+    task.validate_name()
+    task.validate_run()
+    return task.to_yaml_config()
 
 
 def written_job(job: sky.Dag) -> Any:
     """Return a job as SkyPilot writes it, but for the names, which the runner gives."""
-    tasks = [task.to_yaml_config() for task in job.tasks]
+    tasks = [written_task(task) for task in job.tasks]
     header = {"execution": job.execution, "primary": job.primary_tasks, "delay": job.termination_delay}
     return [header, *({**task, "name": None} for task in tasks)]
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from k8s_sky_provider.operators import (
     SkyPoolApplyOperator,
     SkyServeUpOperator,
     SkyVolumeApplyOperator,
-    yaml_keys,
+    sections,
 )
 from k8s_sky_provider.protocol import LOCAL_FILES_DIRECTORY
 
@@ -154,37 +155,51 @@ def test_every_form_of_skypilots_schemas_is_in_a_file(name: str, skypilot: dict[
     assert {form for form in OF_NO_FILE if form in known and form in had} == set()
 
 
-TABLES = {
-    "task": yaml_keys.TASK,
-    "resources": yaml_keys.RESOURCES,
-    "storage": yaml_keys.STORAGE,
-    "service": yaml_keys.SERVICE,
-    "pool": yaml_keys.POOL,
-    "volume": yaml_keys.VOLUME,
-    "job_group": yaml_keys.JOB_GROUP,
-}
 TYPES = {
     "string": {str}, "integer": {int}, "number": {int, float}, "boolean": {bool}, "object": {dict}, "array": {list},
     "null": set(),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_the_keys_that_are_looked_at_before_a_pod_are_skypilots(name: str, skypilot: dict[str, Any]) -> None:
-    schemas = skypilot["schemas"]
-    schema = schemas["service"]["properties"]["pool"] if name == "pool" else schemas[name]
-    wanted = {key: one for key, one in schema["properties"].items() if not key.startswith("_")}
-    if name == "resources":
-        wanted.update({alias: wanted[key] for alias, key in skypilot["aliases"].items()})
-    table = TABLES[name]
-    assert table.keys() == wanted.keys()
-    if name == "job_group":
-        return
-    for key, one in wanted.items():
-        here = [form for form in forms(one) if form.startswith((":", "="))]
+def differences(ours: Mapping[str, sections.Kinds], schema: Mapping[str, Any], place: str = "") -> list[str]:
+    """Return where the keys of a section, their types and words are others than those of SkyPilot's schema."""
+    known = {key: one for key, one in schema["properties"].items() if not key.startswith("_")}
+    found = [f"{place}{key}" for key in ours.keys() ^ known.keys()]
+    for key in ours.keys() & known.keys():
+        here = [form for form in forms(known[key]) if form.startswith((":", "="))]
         types = {kind for form in here if form[0] == ":" for kind in TYPES[form[1:]]}
-        assert set(table[key].types) == types, key
-        assert {text.lower() for text in table[key].texts} == {form[1:] for form in here if form[0] == "="}, key
+        words = {form[1:] for form in here if form[0] == "="}
+        kinds = ours[key]
+        if object not in kinds and {sections.kind_as_type(kind) for kind in kinds} != types:
+            found.append(f"{place}{key}: {types}")
+        if {word.lower() for kind in kinds if isinstance(kind, frozenset) for word in kind} != words:
+            found.append(f"{place}{key}: {words}")
+        for kind in kinds:
+            below = kind[0] if isinstance(kind, list) else kind
+            if isinstance(below, Mapping) and "*" not in below:
+                found += differences(below, with_properties(known[key]), f"{place}{key}.")
+    return found
+
+
+def with_properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of a mapping, of those that one is made of."""
+    below = [schema, *schema.get("anyOf", []), *schema.get("oneOf", []), schema.get("items", {})]
+    return next(one for one in below if "properties" in one)
+
+
+def test_what_is_looked_at_before_a_pod_is_skypilots(skypilot: dict[str, Any]) -> None:
+    schemas = skypilot["schemas"]
+    task, resources = schemas["task"], schemas["resources"]
+    options = [resources, *(resources["properties"][key]["items"] for key in ("any_of", "ordered"))]
+    for option in options:
+        option["properties"] |= {alias: option["properties"][key] for alias, key in skypilot["aliases"].items()}
+    task["properties"]["resources"] = resources
+    task["properties"]["service"] = schemas["service"]
+    task["properties"]["pool"] = schemas["service"]["properties"]["pool"]
+    assert differences(sections.TASK, task) == []
+    assert differences(sections.STORAGE, schemas["storage"]) == []
+    assert differences(sections.VOLUME, schemas["volume"]) == []
+    assert sections.JOB_GROUP.keys() == schemas["job_group"]["properties"].keys()
 
 
 def normal(value: Any, folder: Path) -> Any:

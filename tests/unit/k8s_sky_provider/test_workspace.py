@@ -9,7 +9,7 @@ import pytest
 from kubernetes.client import ApiClient
 
 from k8s_sky_provider.exceptions import SkyDeploymentError
-from k8s_sky_provider.operators.task import RESOURCES_KEYS
+from k8s_sky_provider.operators import sections
 from k8s_sky_provider.workspace import RESOURCES, ConnectionSettings, Credential, Workspace
 
 CREDENTIALS = '[{"secret": "aws", "path": ".aws"}, {"secret": "tokens", "env": true}]'
@@ -296,7 +296,7 @@ def test_json_may_be_text_or_json(value: Any) -> None:
 
 
 def test_every_resource_with_a_default_is_one_of_a_task() -> None:
-    assert set(RESOURCES_KEYS) >= RESOURCES
+    assert set(sections.RESOURCES) >= RESOURCES
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators.task import RESOURCES_KEYS, TASK_KEYS, Kinds, check_task
-from unit.k8s_sky_provider.operators.running import read_task
+from k8s_sky_provider.operators import SkyLaunchOperator, sections, task_url
+from k8s_sky_provider.operators.task import check_task
+from unit.k8s_sky_provider.operators.running import context_of, make_dag, read_task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +30,24 @@ def test_a_correct_task_is_taken_as_it_is() -> None:
     assert check_task(TASK, "task.yaml") == TASK
 
 
-def test_a_key_without_a_value_is_fine() -> None:
-    assert check_task({"run": None, "resources": None, "envs": None}, "task.yaml")["run"] is None
+def test_a_key_without_a_value_is_none() -> None:
+    assert check_task({"run": "x", "resources": None, "envs": None}, "task.yaml") == {"run": "x"}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"colour": "red"},
+        {1: "x"},
+        {True: "x"},
+        {"resources": {"topology": "4x4"}},
+        {"resources": {"cloud": "my-own"}},
+        {"service": {"autoscaler": "mine"}},
+        {"file_mounts": {"/x": {"name": "b", "mode": "copy", "store": "new"}}},
+    ],
+)
+def test_what_is_like_nothing_known_is_skypilots_to_judge(task: dict[Any, Any]) -> None:
+    assert check_task(task, "task.yaml") == task
 
 
 def test_skypilots_own_private_keys_pass() -> None:
@@ -47,12 +64,31 @@ def test_skypilots_own_private_keys_pass() -> None:
             "resources.accelerator is not a key of a SkyPilot task; did you mean 'accelerators'?",
             id="key of resources",
         ),
-        pytest.param({"colour": "red"}, "colour is not a key of a SkyPilot task; known keys are: name,", id="no guess"),
-        pytest.param({1: "x"}, "1 is not a key of a SkyPilot task", id="key that is a number"),
-        pytest.param({True: "x"}, "True is not a key of a SkyPilot task", id="key that is YAML's on"),
+        pytest.param({"rum": "x"}, "rum is not a key of a SkyPilot task; did you mean 'run'?", id="short"),
+        pytest.param({"Run": "x"}, "Run is not a key of a SkyPilot task; did you mean 'run'?", id="capital letter"),
+        pytest.param(
+            {"resources": {"any_of": [{"use_spots": True}]}},
+            "resources.any_of.use_spots is not a key of a SkyPilot task; did you mean 'use_spot'?",
+            id="key of an option",
+        ),
+        pytest.param(
+            {"service": {"replica_policy": {"min_replica": 1}}},
+            "service.replica_policy.min_replica is not a key of a SkyPilot task; did you mean 'min_replicas'?",
+            id="key of a service",
+        ),
+        pytest.param(
+            {"file_mounts": {"/x": {"mode": "MOUNT_CACHE"}}},
+            "file_mounts./x.mode is 'MOUNT_CACHE'; did you mean 'MOUNT_CACHED'?",
+            id="word",
+        ),
+        pytest.param(
+            {"resources": {"cloud": "kubernets"}},
+            "resources.cloud is 'kubernets'; did you mean 'kubernetes'?",
+            id="cloud",
+        ),
     ],
 )
-def test_an_unknown_key_is_named_with_the_nearest_known_one(task: dict[Any, Any], message: str) -> None:
+def test_a_typing_error_is_named_with_what_was_meant(task: dict[Any, Any], message: str) -> None:
     with pytest.raises(SkyRequestError, match=re.escape(message)):
         check_task(task, "task.yaml")
 
@@ -96,6 +132,7 @@ def test_the_value_of_a_secret_is_refused_without_being_shown() -> None:
         check_task({"secrets": {"TOKEN": "hunter2-hunter2"}}, "task.yaml")
     assert "hunter2" not in str(refused.value)
     assert check_task({"secrets": ["TOKEN"]}, "task.yaml") == {"secrets": ["TOKEN"]}
+    assert check_task({"secrets": {"TOKEN": ""}}, "task.yaml") == {"secrets": {"TOKEN": ""}}
 
 
 def test_a_value_that_json_does_not_know_is_named() -> None:
@@ -103,13 +140,13 @@ def test_a_value_that_json_does_not_know_is_named() -> None:
         check_task({"config": {"gcp": {1}}}, "task.yaml")
 
 
-@pytest.mark.parametrize("keys", [TASK_KEYS, RESOURCES_KEYS])
-def test_every_known_key_takes_a_value_of_each_of_its_types(keys: dict[str, Kinds]) -> None:
+@pytest.mark.parametrize("keys", [sections.TASK, sections.RESOURCES])
+def test_every_known_key_takes_a_value_of_each_of_its_types(keys: dict[str, sections.Kinds]) -> None:
     for key, kinds in keys.items():
         for kind in kinds:
-            value = kind() if isinstance(kind, type) else type(kind)()
+            value = kind() if isinstance(kind, type) else "x" if isinstance(kind, frozenset) else type(kind)()
             content: dict[str, Any] = {key: "x" if (key, kind) == ("name", str) else value}
-            check_task(content if keys is TASK_KEYS else {"resources": content}, "task.yaml")
+            check_task(content if keys is sections.TASK else {"resources": content}, "task.yaml")
 
 
 def test_a_file_beside_the_dag_is_read(tmp_path: Path) -> None:
@@ -200,3 +237,74 @@ def test_aliases_are_not_written_out_without_end(tmp_path: Path) -> None:
 def test_an_alias_may_be_used(tmp_path: Path) -> None:
     (tmp_path / "task.yaml").write_text("run: x\nenvs: &same {A: a}\nsecrets: []\n_more: [*same, *same]\n")
     assert read_task("task.yaml", tmp_path)["_more"] == [{"A": "a"}, {"A": "a"}]
+
+
+class TestUrl:
+    """A task at a URL."""
+
+    @pytest.fixture
+    def web(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+        pages: dict[str, str] = {}
+        monkeypatch.setattr(task_url, "read", lambda field, source: pages[source])
+        return pages
+
+    def test_it_is_read_and_checked(self, web: dict[str, str]) -> None:
+        web["https://example.com/task.yaml?signature=s3cret"] = "run: x\nnum_nodes: 2\n"
+        read = read_task("https://example.com/task.yaml?signature=s3cret", None)
+        assert read == {"run": "x", "num_nodes": 2}
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("rum: x", "https://example.com/a: rum is not a key"),
+            ("a: b: c", "'https://example.com/a' cannot be read: mapping values"),
+            ("just text", "https://example.com/a: the task must be a mapping, not str"),
+            ("x" * 480_001, "'https://example.com/a' has more than 480000 characters"),
+            ("a: 1\n---\nb: 2", "'https://example.com/a' has 2 YAML documents"),
+        ],
+    )
+    def test_what_is_wrong_in_it_is_named_without_its_signature(
+        self, web: dict[str, str], text: str, message: str
+    ) -> None:
+        web["https://example.com/a?s3cret"] = text
+        with pytest.raises(SkyRequestError, match=re.escape(message)) as refused:
+            read_task("https://example.com/a?s3cret", None)
+        assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run: echo hello",
+        "name: a\nrun: x\n",
+        "resources:\n  cpus: 2",
+        " setup : x",
+        "# a task\nrun: x",
+        "type: k8s-pvc",
+    ],
+)
+def test_the_text_of_a_yaml_is_no_path(text: str) -> None:
+    with pytest.raises(SkyRequestError, match="is the text of a YAML; give it as a dict, or the path or"):
+        read_task(text, None)
+
+
+@pytest.mark.usefixtures("deployment")
+class TestARawTask:
+    """A task in which Jinja has nothing to say."""
+
+    def arguments_of(self, **arguments: Any) -> dict[str, Any]:
+        operator = SkyLaunchOperator(task_id="launch", dag=make_dag(), **arguments)
+        context = context_of(operator)
+        operator.render_template_fields(context)
+        return operator.build_arguments(context)
+
+    def test_is_left_as_it_is_and_its_arguments_are_rendered(self) -> None:
+        task = {"run": "echo ${#NAME} {{ not_ours }} {% raw", "num_nodes": 2}
+        arguments = self.arguments_of(sky_task_yaml=task, render_task=False, envs={"A": "{{ params.who }}"})
+        assert arguments["task"] == task
+        assert arguments["overrides"]["envs"] == {"A": "Zoë"}
+
+    @pytest.mark.parametrize("run", ["echo ${#NAME}", "{{ not_ours.name }}", "{% if %}"])
+    def test_an_error_of_jinja_says_so(self, run: str) -> None:
+        with pytest.raises(SkyRequestError, match=r"sky_task_yaml: Jinja cannot render .* give render_task=False"):
+            self.arguments_of(sky_task_yaml={"run": run})
