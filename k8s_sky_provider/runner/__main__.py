@@ -43,10 +43,10 @@ def _sky_engine() -> Engine:
     try:
         skypilot_version.check()
         if "SKYPILOT_API_SERVER_ENDPOINT" in os.environ:
-            from k8s_sky_provider.runner.engine_client import SkyClientEngine
+            from k8s_sky_provider.runner.sky.at_server import SkyClientEngine
 
             return SkyClientEngine()
-        from k8s_sky_provider.runner.engine import SkyEngine
+        from k8s_sky_provider.runner.sky import SkyEngine
     except ImportError as error:
         raise ActionFailedError(
             ExitCode.DEPLOYMENT_WRONG, f"the image's SkyPilot cannot be used: {error}; build it from images/skypilot"

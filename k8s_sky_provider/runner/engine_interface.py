@@ -1,7 +1,7 @@
 """What the actions need of SkyPilot.
 
-:class:`k8s_sky_provider.runner.engine.SkyEngine` does it in this process,
-:class:`k8s_sky_provider.runner.engine_client.SkyClientEngine` by a SkyPilot API server. One protocol for each group of
+:class:`k8s_sky_provider.runner.sky.SkyEngine` does it in this process,
+:class:`k8s_sky_provider.runner.sky.at_server.SkyClientEngine` by a SkyPilot API server. One protocol for each group of
 verbs. Every method raises :class:`~k8s_sky_provider.runner.failure.ActionFailedError` when SkyPilot fails.
 """
 

@@ -30,7 +30,7 @@ from sky.provision import docker_utils  # noqa: E402
 from sky.provision.kubernetes import instance  # noqa: E402
 from sky.utils import command_runner, message_utils  # noqa: E402
 
-from k8s_sky_provider.runner.engine.machines import SkyMachines  # noqa: E402
+from k8s_sky_provider.runner.sky.machines import SkyMachines  # noqa: E402
 
 HOSTILE = "x'$(touch${IFS}EXECUTED)'"
 SECRET = "secret of the pod"

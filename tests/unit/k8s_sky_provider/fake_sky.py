@@ -17,7 +17,7 @@ from unittest.mock import MagicMock
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-ENGINES = "k8s_sky_provider.runner.engine"
+OURS = "k8s_sky_provider.runner.sky"
 BASES: dict[str, type[Exception]] = {
     "ApiServerAuthenticationError": RuntimeError,
     "ApiServerConnectionError": RuntimeError,
@@ -78,5 +78,5 @@ def installed() -> Iterator[None]:
     finally:
         sys.meta_path.remove(finder)
         for name in [*sys.modules]:
-            if (name not in before and name.startswith(("sky.", ENGINES))) or name in {"sky", "filelock"}:
+            if (name not in before and f"{name}.".startswith(("sky.", f"{OURS}."))) or name in {"sky", "filelock"}:
                 del sys.modules[name]

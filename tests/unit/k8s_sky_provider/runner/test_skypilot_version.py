@@ -88,12 +88,12 @@ class TestState:
 
 
 class TestMinors:
-    """:mod:`k8s_sky_provider.runner.engine.minors`."""
+    """:mod:`k8s_sky_provider.runner.sky.minors`."""
 
     @pytest.fixture
     def minors(self) -> Iterator[Any]:
         with fake_sky.installed():
-            yield importlib.import_module("k8s_sky_provider.runner.engine.minors")
+            yield importlib.import_module("k8s_sky_provider.runner.sky.minors")
 
     def test_resizing_is_asked_for_only_where_it_is_wanted(self, minors: Any) -> None:
         assert minors.resize_option(resize=False) == {}

@@ -20,8 +20,8 @@ from sky import exceptions, global_user_state
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner.console import without_terminal_codes
-from k8s_sky_provider.runner.engine import minors
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky import minors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

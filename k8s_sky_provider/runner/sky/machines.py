@@ -12,10 +12,10 @@ from sky.utils import command_runner, status_lib
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import remote_shell
-from k8s_sky_provider.runner.engine import minors, outputs
-from k8s_sky_provider.runner.engine.errors import explain, explained
 from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.remote_shell import CommandOutput
+from k8s_sky_provider.runner.sky import minors, outputs
+from k8s_sky_provider.runner.sky.errors import explain, explained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

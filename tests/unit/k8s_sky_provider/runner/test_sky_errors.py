@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def errors() -> Iterator[Any]:
     with fake_sky.installed():
-        yield importlib.import_module("k8s_sky_provider.runner.engine.errors")
+        yield importlib.import_module("k8s_sky_provider.runner.sky.errors")
 
 
 @pytest.mark.parametrize(

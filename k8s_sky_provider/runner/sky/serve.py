@@ -11,9 +11,9 @@ from sky.serve.server import core as serve
 from sky.utils import resources_utils
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner.engine.controllers import ask_controller, starting_a_controller
-from k8s_sky_provider.runner.engine.errors import explained
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky.controllers import ask_controller, starting_a_controller
+from k8s_sky_provider.runner.sky.errors import explained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -27,7 +27,7 @@ LS_FILES = ("ls-files", "-z", "--others", "--ignore", "--exclude-standard", "--d
 def uploads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_CONFIG_")}
     with fake_sky.installed():
-        module = importlib.import_module("k8s_sky_provider.runner.engine.uploads")
+        module = importlib.import_module("k8s_sky_provider.runner.sky.uploads")
         # As it was before the import; what a test sets is gone after it.
         monkeypatch.setattr(os, "environ", environment)
         yield module
@@ -115,7 +115,7 @@ class TestAzure:
 
 def test_what_a_check_says_is_said_although_skypilot_wraps_it(uploads: Any) -> None:
     del uploads
-    errors = importlib.import_module("k8s_sky_provider.runner.engine.errors")
+    errors = importlib.import_module("k8s_sky_provider.runner.sky.errors")
     ours = ActionFailedError(ExitCode.REQUEST_WRONG, "this name")
 
     def upload() -> None:

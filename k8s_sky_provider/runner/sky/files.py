@@ -10,8 +10,8 @@ import sky
 from sky import global_user_state
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner.engine.errors import explained
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky.errors import explained
 
 _CONTENT = "content:"
 _NONE = "no such file"

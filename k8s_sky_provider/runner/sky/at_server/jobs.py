@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from sky.client import sdk
 from sky.jobs.client import sdk as jobs
 
-from k8s_sky_provider.runner.engine.controllers import ask_controller
-from k8s_sky_provider.runner.engine.jobs import FIELDS, SkyManagedJobs, ids_of, job_row
-from k8s_sky_provider.runner.engine_client import server
+from k8s_sky_provider.runner.sky.at_server import server
+from k8s_sky_provider.runner.sky.controllers import ask_controller
+from k8s_sky_provider.runner.sky.jobs import FIELDS, SkyManagedJobs, ids_of, job_row
 
 if TYPE_CHECKING:
     import sky

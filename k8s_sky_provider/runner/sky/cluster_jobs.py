@@ -14,12 +14,12 @@ from sky.provision import metadata_utils
 from sky.skylet import job_lib
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner.engine.errors import explained
-from k8s_sky_provider.runner.engine.log_reader import read_on
-from k8s_sky_provider.runner.engine.machines import SkyMachines
 from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.job_log import JobLog
 from k8s_sky_provider.runner.output import write_all
+from k8s_sky_provider.runner.sky.errors import explained
+from k8s_sky_provider.runner.sky.log_reader import read_on
+from k8s_sky_provider.runner.sky.machines import SkyMachines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""The only package that imports ``sky``: it calls SkyPilot in this process, without an API server.
+"""The only package that imports ``sky``: it calls SkyPilot in this process, or at an API server (:mod:`.at_server`).
 
 SkyPilot has no official switch for that; what it needs is noted where it is done. A SkyPilot error
 becomes an :class:`ActionFailedError` with the exit code of the design, a warning or a spinner does not.
@@ -14,17 +14,17 @@ import sqlalchemy
 from sky import global_user_state, models
 from sky.utils import annotations as sky_annotations
 
-from k8s_sky_provider.runner.engine import outputs, rsync, uploads
-from k8s_sky_provider.runner.engine.cluster_jobs import SkyClusterJobs
-from k8s_sky_provider.runner.engine.clusters import SkyClusters
-from k8s_sky_provider.runner.engine.errors import explained
-from k8s_sky_provider.runner.engine.files import SkyFiles
-from k8s_sky_provider.runner.engine.infra import SkyInfra
-from k8s_sky_provider.runner.engine.jobs import SkyManagedJobs
-from k8s_sky_provider.runner.engine.machines import SkyMachines
-from k8s_sky_provider.runner.engine.serve import SkyServices
-from k8s_sky_provider.runner.engine.storage import SkyStorage
-from k8s_sky_provider.runner.engine.tasks import SkyTasks
+from k8s_sky_provider.runner.sky import outputs, rsync, uploads
+from k8s_sky_provider.runner.sky.cluster_jobs import SkyClusterJobs
+from k8s_sky_provider.runner.sky.clusters import SkyClusters
+from k8s_sky_provider.runner.sky.errors import explained
+from k8s_sky_provider.runner.sky.files import SkyFiles
+from k8s_sky_provider.runner.sky.infra import SkyInfra
+from k8s_sky_provider.runner.sky.jobs import SkyManagedJobs
+from k8s_sky_provider.runner.sky.machines import SkyMachines
+from k8s_sky_provider.runner.sky.serve import SkyServices
+from k8s_sky_provider.runner.sky.storage import SkyStorage
+from k8s_sky_provider.runner.sky.tasks import SkyTasks
 
 _MILLISECONDS_TO_WAIT = 60_000
 

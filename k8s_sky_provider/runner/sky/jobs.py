@@ -17,10 +17,10 @@ from sky.utils import common, dag_utils
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import yaml_file
-from k8s_sky_provider.runner.engine.controllers import starting_a_controller
-from k8s_sky_provider.runner.engine.errors import explain, explained
-from k8s_sky_provider.runner.engine.tasks import SkyTasks
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky.controllers import starting_a_controller
+from k8s_sky_provider.runner.sky.errors import explain, explained
+from k8s_sky_provider.runner.sky.tasks import SkyTasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

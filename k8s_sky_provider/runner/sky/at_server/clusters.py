@@ -9,10 +9,10 @@ from sky import exceptions
 from sky.client import sdk
 from sky.utils import common
 
-from k8s_sky_provider.runner.engine import minors
-from k8s_sky_provider.runner.engine.clusters import ALL_DAYS, cluster_row, cost_row, wait_for_mode
-from k8s_sky_provider.runner.engine_client import server
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky import minors
+from k8s_sky_provider.runner.sky.at_server import server
+from k8s_sky_provider.runner.sky.clusters import ALL_DAYS, cluster_row, cost_row, wait_for_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

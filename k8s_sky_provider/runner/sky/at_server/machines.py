@@ -13,11 +13,11 @@ from sky.server import common as server_common
 from sky.utils import cluster_utils, command_runner, common, directory_utils, status_lib
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner.engine import rsync
-from k8s_sky_provider.runner.engine.errors import explained
-from k8s_sky_provider.runner.engine.machines import SkyMachines
-from k8s_sky_provider.runner.engine_client import server
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky import rsync
+from k8s_sky_provider.runner.sky.at_server import server
+from k8s_sky_provider.runner.sky.errors import explained
+from k8s_sky_provider.runner.sky.machines import SkyMachines
 
 if TYPE_CHECKING:
     from sky.schemas.api import responses

@@ -9,9 +9,9 @@ from sky.jobs.client import sdk as jobs
 from sky.serve import serve_utils
 from sky.serve.client import sdk as serve
 
-from k8s_sky_provider.runner.engine.controllers import ask_controller
-from k8s_sky_provider.runner.engine.serve import service_row, with_port
-from k8s_sky_provider.runner.engine_client import server
+from k8s_sky_provider.runner.sky.at_server import server
+from k8s_sky_provider.runner.sky.controllers import ask_controller
+from k8s_sky_provider.runner.sky.serve import service_row, with_port
 
 if TYPE_CHECKING:
     import sky

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLUSTER = "demo"
-PACKAGE = "k8s_sky_provider.runner.engine_client"
+PACKAGE = "k8s_sky_provider.runner.sky.at_server"
 
 
 @pytest.fixture(scope="module")

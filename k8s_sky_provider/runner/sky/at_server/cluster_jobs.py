@@ -14,10 +14,10 @@ from sky.client import sdk
 from sky.skylet import job_lib
 
 from k8s_sky_provider.protocol import ExitCode
-from k8s_sky_provider.runner.engine.cluster_jobs import job_row, parse_exit_codes, statuses_of
-from k8s_sky_provider.runner.engine_client import server
-from k8s_sky_provider.runner.engine_client.machines import run_on_head
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky.at_server import server
+from k8s_sky_provider.runner.sky.at_server.machines import run_on_head
+from k8s_sky_provider.runner.sky.cluster_jobs import job_row, parse_exit_codes, statuses_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

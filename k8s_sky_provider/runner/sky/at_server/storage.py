@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sky.client import sdk
 from sky.volumes.client import sdk as volumes
 
-from k8s_sky_provider.runner.engine.storage import storage_row, volume_row, wanted_volume
-from k8s_sky_provider.runner.engine_client import server
+from k8s_sky_provider.runner.sky.at_server import server
+from k8s_sky_provider.runner.sky.storage import storage_row, volume_row, wanted_volume
 
 if TYPE_CHECKING:
     from k8s_sky_provider.protocol import JsonValue

@@ -11,8 +11,8 @@ from sky.volumes.server import core as volumes
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import yaml_file
-from k8s_sky_provider.runner.engine.errors import explain, explained
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky.errors import explain, explained
 
 if TYPE_CHECKING:
     from sky.schemas.api import responses

@@ -9,7 +9,7 @@ from sky import catalog, check, global_user_state, skypilot_config
 from sky.utils import infra_utils, registry
 
 from k8s_sky_provider.runner.console import without_terminal_codes
-from k8s_sky_provider.runner.engine.errors import explained
+from k8s_sky_provider.runner.sky.errors import explained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

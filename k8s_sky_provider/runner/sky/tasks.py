@@ -13,8 +13,8 @@ from sky.utils import infra_utils, registry
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import env_file, state, yaml_file
-from k8s_sky_provider.runner.engine.errors import explain
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky.errors import explain
 
 if TYPE_CHECKING:
     import contextlib

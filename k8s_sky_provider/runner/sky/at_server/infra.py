@@ -8,8 +8,8 @@ from sky import skypilot_config
 from sky.client import sdk
 from sky.utils import infra_utils, registry
 
-from k8s_sky_provider.runner.engine.infra import cloud_name, offer_rows
-from k8s_sky_provider.runner.engine_client import server
+from k8s_sky_provider.runner.sky.at_server import server
+from k8s_sky_provider.runner.sky.infra import cloud_name, offer_rows
 
 if TYPE_CHECKING:
     from k8s_sky_provider.protocol import JsonValue

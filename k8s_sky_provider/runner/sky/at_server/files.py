@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from k8s_sky_provider.runner.engine.files import content_of, read_command
-from k8s_sky_provider.runner.engine_client.machines import run_on_head
+from k8s_sky_provider.runner.sky.at_server.machines import run_on_head
+from k8s_sky_provider.runner.sky.files import content_of, read_command
 
 
 class ClientFiles:

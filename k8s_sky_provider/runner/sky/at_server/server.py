@@ -18,8 +18,8 @@ from sky.server import common, versions
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner.console import without_terminal_codes
-from k8s_sky_provider.runner.engine.errors import explained
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky.errors import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,8 @@ from sky import core, exceptions, execution, global_user_state
 from sky.skylet import autostop_lib
 from sky.utils import common, status_lib, subprocess_utils
 
-from k8s_sky_provider.runner.engine import minors
-from k8s_sky_provider.runner.engine.errors import explained
+from k8s_sky_provider.runner.sky import minors
+from k8s_sky_provider.runner.sky.errors import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

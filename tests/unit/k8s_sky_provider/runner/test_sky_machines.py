@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterator
 
-PACKAGE = "k8s_sky_provider.runner.engine"
+PACKAGE = "k8s_sky_provider.runner.sky"
 HOSTILE = "x'$(touch${IFS}EXECUTED)'"
 
 
