@@ -8,36 +8,40 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sky import global_user_state, models
 from sky.utils import annotations as sky_annotations
 
 from k8s_sky_provider.runner.sky import outputs, rsync, uploads
-from k8s_sky_provider.runner.sky.cluster_jobs import SkyClusterJobs
-from k8s_sky_provider.runner.sky.clusters import SkyClusters
+from k8s_sky_provider.runner.sky.cluster_jobs import ClusterJobs
+from k8s_sky_provider.runner.sky.clusters import Clusters
 from k8s_sky_provider.runner.sky.errors import explained
-from k8s_sky_provider.runner.sky.files import SkyFiles
-from k8s_sky_provider.runner.sky.infra import SkyInfra
-from k8s_sky_provider.runner.sky.jobs import SkyManagedJobs
-from k8s_sky_provider.runner.sky.machines import SkyMachines
-from k8s_sky_provider.runner.sky.serve import SkyServices
-from k8s_sky_provider.runner.sky.storage import SkyStorage
-from k8s_sky_provider.runner.sky.tasks import SkyTasks
+from k8s_sky_provider.runner.sky.files import Files
+from k8s_sky_provider.runner.sky.in_process import InProcess
+from k8s_sky_provider.runner.sky.infra import Infra
+from k8s_sky_provider.runner.sky.jobs import ManagedJobs
+from k8s_sky_provider.runner.sky.machines import Machines
+from k8s_sky_provider.runner.sky.serve import Services
+from k8s_sky_provider.runner.sky.storage import Storage
+from k8s_sky_provider.runner.sky.tasks import Tasks
+
+if TYPE_CHECKING:
+    from k8s_sky_provider.runner.sky.caller import Caller
 
 _MILLISECONDS_TO_WAIT = 60_000
 
-# Here and not in the class, for the client's engine imports this package and makes no SkyEngine.
+# Here and not in the class, for the client's engine imports this package and makes no engine of this process.
 outputs.protect()
 rsync.protect()
 uploads.protect()
 
 
-class SkyEngine(
-    SkyManagedJobs, SkyServices, SkyTasks, SkyClusters, SkyClusterJobs, SkyMachines, SkyStorage, SkyInfra, SkyFiles
-):
-    """SkyPilot's functions, as the actions need them; see :class:`k8s_sky_provider.runner.engine_interface.Engine`."""
+class Engine(ManagedJobs, Services, Tasks, Clusters, ClusterJobs, Files, Machines, Storage, Infra):
+    """All of SkyPilot that the actions use; every method raises :class:`ActionFailedError` when SkyPilot fails."""
+
+    call: Caller = InProcess()
 
     def __init__(self) -> None:
         sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _wait_for_others)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import sky
-from sky import core, global_user_state
+from sky import backends, core, global_user_state
 from sky.provision import metadata_utils
 from sky.skylet import job_lib
 
@@ -19,10 +19,10 @@ from k8s_sky_provider.runner.job_log import JobLog
 from k8s_sky_provider.runner.output import write_all
 from k8s_sky_provider.runner.sky.errors import explained
 from k8s_sky_provider.runner.sky.log_reader import read_on
-from k8s_sky_provider.runner.sky.machines import SkyMachines
+from k8s_sky_provider.runner.sky.machines import Machines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from sky.schemas.api import responses
 
@@ -38,27 +38,30 @@ _LONGEST_CODES = 64 * 1024
 """Characters of a cluster's answer: it has a number for each node."""
 
 
-class SkyClusterJobs(SkyMachines):
-    """See :class:`k8s_sky_provider.runner.engine_interface.ClusterJobs`."""
+class ClusterJobs(Machines):
+    """The jobs in a cluster's queue."""
 
     def job_statuses(self, cluster_name: str, job_ids: list[int] | None) -> dict[int, str]:
-        """Return the status of the jobs that the cluster has (``sky.core.job_status``); None is for the last job."""
-        with explained():
-            statuses = core.job_status(cluster_name, job_ids)
-        return statuses_of(statuses)
+        """Return the status of those of the jobs that the cluster has; None is for its last job."""
+        statuses = self.call.ask(core.job_status, cluster_name, job_ids)
+        return {
+            job_id: status.value for job_id, status in statuses.items() if job_id is not None and status is not None
+        }
 
     def cluster_queue(self, cluster_name: str, *, skip_finished: bool, all_users: bool) -> list[dict[str, JsonValue]]:
-        """List a cluster's jobs, the newest first (``sky.core.queue``)."""
-        with explained():
-            jobs = core.queue(cluster_name, skip_finished=skip_finished, all_users=all_users)
+        """List a cluster's jobs, the newest first."""
+        jobs = self.call.ask(core.queue, cluster_name, skip_finished=skip_finished, all_users=all_users)
         return [job_row(job, user=all_users) for job in jobs]
 
     def follow_job(
         self, cluster_name: str, job_id: int, *, tail: int = 0, on_status: Callable[[str], None] | None = None
     ) -> str:
-        """Print a job's output until it ends, over breaks of the connection; each byte of its log comes once.
+        """Print a job's output, or only its last lines, until it ends; return its last status, as SkyPilot names it.
 
-        ``sky.core.tail_logs`` can only begin again, so ``CommandRunner.run`` reads the log (:class:`JobLog`).
+        Over breaks of the connection each byte of the log comes once: ``sky.core.tail_logs`` can only begin again, so
+        ``CommandRunner.run`` reads the log (:class:`JobLog`).
+
+        :param on_status: gets the job's status as it changes
         """
         log = JobLog(job_id, functools.partial(write_all, 1), on_status or (lambda _: None), tail=tail)
         reached_at = time.monotonic()
@@ -85,27 +88,22 @@ class SkyClusterJobs(SkyMachines):
         with explained():
             handle = global_user_state.get_handle_from_cluster_name(cluster_name)
             code = job_lib.JobLibCodeGen.get_job_exit_codes(job_id)
-            return_code, output, _ = sky.backends.CloudVmRayBackend().run_on_head(handle, code, require_outputs=True)
+            return_code, output, _ = backends.CloudVmRayBackend().run_on_head(handle, code, require_outputs=True)
         return parse_exit_codes(output) if return_code == 0 else []
 
     def print_job_log(self, cluster_name: str, job_id: int, *, tail: int = 0) -> None:
-        """Print what a job has written until now (``sky.core.tail_logs``)."""
-        with explained():
-            core.tail_logs(cluster_name, job_id, follow=False, tail=tail)
+        """Print what a job has written until now, or the last lines of it."""
+        self.call.show(core.tail_logs, cluster_name, job_id, follow=False, tail=tail)
 
     def download_job_log(self, cluster_name: str, job_id: int) -> str:
-        """Copy a job's log files to the volume (``sky.core.download_logs``); return their directory."""
-        with explained():
-            directories = core.download_logs(cluster_name, [str(job_id)])
-        try:
-            return str(Path(directories[str(job_id)]).expanduser())
-        except KeyError:
-            raise ActionFailedError(
-                ExitCode.REQUEST_WRONG, f"job {job_id} on cluster {cluster_name} has no log files"
-            ) from None
+        """Copy a job's log files to the volume; return their directory."""
+        directories = self.call.show(core.download_logs, cluster_name, [str(job_id)])
+        if str(job_id) not in directories:
+            raise ActionFailedError(ExitCode.REQUEST_WRONG, f"job {job_id} on cluster {cluster_name} has no log files")
+        return str(_in_sky_logs(Path(directories[str(job_id)]).expanduser()))
 
     def provision_log(self, cluster_name: str, worker: int | None) -> str:
-        """Return the log of a cluster's last provisioning: the head node's, or what one node did then."""
+        """Return the log of a cluster's last provisioning, or of one node's; empty where there is none."""
         with explained():
             paths = self._provision_log_files(cluster_name, worker)
             return "".join(path.read_text(errors="replace") for path in paths if path.is_file())
@@ -126,14 +124,23 @@ class SkyClusterJobs(SkyMachines):
         return sorted(directory.glob("*.log"))
 
     def cancel_jobs(self, cluster_name: str, job_ids: list[int] | None, *, all_users: bool = False) -> None:
-        """Cancel jobs, or all of them (``sky.core.cancel``)."""
-        with explained():
-            core.cancel(cluster_name, all=job_ids is None, all_users=job_ids is None and all_users, job_ids=job_ids)
+        """Cancel jobs, or all of them."""
+        self.call.order(
+            core.cancel,
+            cluster_name,
+            all=job_ids is None,
+            all_users=job_ids is None and all_users,
+            job_ids=job_ids,
+        )
 
 
-def statuses_of(statuses: Mapping[int | None, job_lib.JobStatus | None]) -> dict[int, str]:
-    """Return the statuses of the jobs that a cluster has."""
-    return {job_id: status.value for job_id, status in statuses.items() if job_id is not None and status is not None}
+def _in_sky_logs(directory: Path) -> Path:
+    """Bring log files to where a volume keeps them: where a token says the user, the client puts them elsewhere."""
+    below = directory.parts[directory.parts.index("sky_logs") + 1 :]
+    target = Path.home().joinpath("sky_logs", *below)
+    if target != directory:
+        shutil.copytree(directory, target, dirs_exist_ok=True)
+    return target
 
 
 def job_row(job: responses.ClusterJobRecord, *, user: bool) -> dict[str, JsonValue]:

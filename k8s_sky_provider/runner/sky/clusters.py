@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from sky import core, exceptions, execution, global_user_state
 from sky.skylet import autostop_lib
-from sky.utils import common, status_lib, subprocess_utils
+from sky.utils import common, status_lib
 
+from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.sky import minors
+from k8s_sky_provider.runner.sky.caller import Group
 from k8s_sky_provider.runner.sky.errors import explained
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ ALL_DAYS = 365 * 100
 """SkyPilot takes None for 30 days."""
 
 
-class SkyClusters:
-    """See :class:`k8s_sky_provider.runner.engine_interface.Clusters`."""
+class Clusters(Group):
+    """Clusters and what is launched on them."""
 
     def cluster_exists(self, cluster_name: str) -> bool:
         """Tell whether SkyPilot has a cluster of that name."""
@@ -38,7 +39,10 @@ class SkyClusters:
             return bool(global_user_state.get_clusters_from_history(cluster_names=[cluster_name]))
 
     def await_submissions(self, cluster_name: str) -> None:
-        """Do nothing: what a lost pod was launching here ended with it."""
+        """Wait until no launch or exec on a cluster is under way that outlived the pod which asked for it.
+
+        In this process there is none: what a lost pod was launching here ended with it.
+        """
 
     def launch(
         self,
@@ -52,36 +56,22 @@ class SkyClusters:
         clone_disk_from: str | None,
         dryrun: bool,
     ) -> int | None:
-        """Bring a cluster up and submit the task (``sky.execution.launch``)."""
-        return self._submit(
-            lambda: execution.launch(
-                task,
-                cluster_name,
-                retry_until_up=retry_until_up,
-                no_setup=no_setup,
-                fast=fast,
-                **minors.resize_option(resize=resize),
-                clone_disk_from=clone_disk_from,
-                dryrun=dryrun,
-            ),
+        """Bring a cluster up and submit the task; return the job's id, None for a task without commands."""
+        return self.call.submit(
+            execution.launch,
+            task,
+            cluster_name,
             retry_until_up=retry_until_up,
+            no_setup=no_setup,
+            fast=fast,
+            **minors.resize_option(resize=resize),
+            clone_disk_from=clone_disk_from,
+            dryrun=dryrun,
         )
 
     def exec(self, task: sky.Task, cluster_name: str) -> int | None:
-        """Submit a task to a cluster that is up (``sky.execution.exec``)."""
-        return self._submit(lambda: execution.exec(task, cluster_name), retry_until_up=False)
-
-    def _submit(self, submit: Callable[[], tuple[int | None, Any]], *, retry_until_up: bool) -> int | None:
-        with explained():
-            while True:
-                try:
-                    return submit()[0]
-                except exceptions.ExecutionRetryableError as error:
-                    # The API server would schedule the request again; here it is for us to do.
-                    if not retry_until_up:
-                        raise
-                    print(f"{error}; trying again in {error.retry_wait_seconds} s")
-                    time.sleep(error.retry_wait_seconds)
+        """Submit a task to a cluster that is up; return the job's id."""
+        return self.call.submit(execution.exec, task, cluster_name)
 
     def start(
         self,
@@ -93,26 +83,20 @@ class SkyClusters:
         retry_until_up: bool,
         force: bool,
     ) -> None:
-        """Start a stopped cluster (``sky.core.start``)."""
-        self._submit(
-            lambda: (
-                None,
-                core.start(
-                    cluster_name,
-                    idle_minutes_to_autostop=idle_minutes_to_autostop,
-                    wait_for=wait_for_mode(wait_for),
-                    retry_until_up=retry_until_up,
-                    down=down,
-                    force=force,
-                ),
-            ),
+        """Start a stopped cluster."""
+        self.call.order(
+            core.start,
+            cluster_name,
+            idle_minutes_to_autostop=idle_minutes_to_autostop,
+            wait_for=wait_for_mode(wait_for),
             retry_until_up=retry_until_up,
+            down=down,
+            force=force,
         )
 
     def stop(self, cluster_name: str, *, graceful: bool = False, graceful_timeout: int | None = None) -> None:
-        """Stop a cluster (``sky.core.stop``)."""
-        with explained():
-            core.stop(cluster_name, graceful=graceful, graceful_timeout=graceful_timeout)
+        """Stop a cluster."""
+        self.call.order(core.stop, cluster_name, graceful=graceful, graceful_timeout=graceful_timeout)
 
     def autostop(
         self,
@@ -124,11 +108,16 @@ class SkyClusters:
         hook: str | None,
         hook_timeout: int | None,
     ) -> None:
-        """Set or, below 0, cancel a cluster's autostop (``sky.core.autostop``)."""
-        with explained():
-            core.autostop(
-                cluster_name, idle_minutes, wait_for_mode(wait_for), down=down, hook=hook, hook_timeout=hook_timeout
-            )
+        """Set a cluster's autostop, or cancel it with minutes below 0."""
+        self.call.order(
+            core.autostop,
+            cluster_name,
+            idle_minutes,
+            wait_for=wait_for_mode(wait_for),
+            down=down,
+            hook=hook,
+            hook_timeout=hook_timeout,
+        )
 
     def down(
         self,
@@ -138,14 +127,13 @@ class SkyClusters:
         graceful: bool = False,
         graceful_timeout: int | None = None,
     ) -> None:
-        """Take a cluster down (``sky.core.down``)."""
-        with explained():
-            # A launch that was interrupted may still have children at work on this very cluster.
-            subprocess_utils.kill_children_processes()
-            try:
-                core.down(cluster_name, purge=purge, graceful=graceful, graceful_timeout=graceful_timeout)
-            except exceptions.ClusterDoesNotExist:
-                print(f"Cluster {cluster_name} is gone already")
+        """Take a cluster down."""
+        try:
+            self.call.order(core.down, cluster_name, purge=purge, graceful=graceful, graceful_timeout=graceful_timeout)
+        except ActionFailedError as failure:
+            if failure.error != exceptions.ClusterDoesNotExist.__name__:
+                raise
+            print(f"Cluster {cluster_name} is gone already")
 
     def status(
         self,
@@ -156,19 +144,22 @@ class SkyClusters:
         endpoints: bool = False,
         all_users: bool = False,
     ) -> list[dict[str, JsonValue]]:
-        """List clusters (``sky.core.status``)."""
+        """List clusters, all of them or those of some names and globs."""
         mode = common.StatusRefreshMode.FORCE if refresh else common.StatusRefreshMode.NONE
-        with explained():
-            rows = core.status(cluster_names, refresh=mode, all_users=all_users, include_handle=ip)
-            return [
-                cluster_row(row, ip=ip, endpoints=core.endpoints if endpoints else None, user=all_users) for row in rows
-            ]
+        rows = self.call.ask(core.status, cluster_names, refresh=mode, all_users=all_users, include_handle=ip)
+        return [
+            cluster_row(
+                row,
+                ip=ip,
+                endpoints=(lambda name: self.call.ask(core.endpoints, name)) if endpoints else None,
+                user=all_users,
+            )
+            for row in rows
+        ]
 
     def cost_report(self, days: int | None) -> list[dict[str, JsonValue]]:
-        """List what clusters cost, the newest first (``sky.core.cost_report``)."""
-        with explained():
-            reports = core.cost_report(ALL_DAYS if days is None else days)
-        return [cost_row(report) for report in reports]
+        """List what clusters cost that were used in the last days, or ever; the newest first."""
+        return [cost_row(report) for report in self.call.ask(core.cost_report, ALL_DAYS if days is None else days)]
 
 
 def wait_for_mode(mode: str | None) -> autostop_lib.AutostopWaitFor:

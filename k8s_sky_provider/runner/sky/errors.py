@@ -10,7 +10,7 @@ import re
 import socket
 import sys
 import urllib.parse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import requests
 import sqlalchemy.exc
@@ -234,8 +234,9 @@ def _host_out_of_reach(text: str) -> str:
 def _last_event(error: exceptions.ClusterNotUpError) -> str:
     """Return what SkyPilot noted when the cluster ceased to be up."""
     with contextlib.suppress(Exception):
+        handle: Any = error.handle
         events = global_user_state.get_cluster_events(
-            error.handle.cluster_name, None, global_user_state.ClusterEventType.STATUS_CHANGE, limit=1
+            handle.cluster_name, None, global_user_state.ClusterEventType.STATUS_CHANGE, limit=1
         )
         return f" ({events[0]})" if events else ""
     return ""

@@ -6,27 +6,20 @@ import base64
 import contextlib
 import shlex
 
-import sky
-from sky import global_user_state
-
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner.failure import ActionFailedError
-from k8s_sky_provider.runner.sky.errors import explained
+from k8s_sky_provider.runner.sky.machines import Machines
 
 _CONTENT = "content:"
 _NONE = "no such file"
 
 
-class SkyFiles:
-    """See :class:`k8s_sky_provider.runner.engine_interface.Files`."""
+class Files(Machines):
+    """Files on a cluster's first node."""
 
     def read_file(self, cluster_name: str, path: str, *, limit: int) -> bytes | None:
-        """Return a file's first bytes (``CloudVmRayBackend.run_on_head``), None if there is none."""
-        with explained():
-            handle = global_user_state.get_handle_from_cluster_name(cluster_name)
-            return_code, output, errors = sky.backends.CloudVmRayBackend().run_on_head(
-                handle, read_command(path, limit), require_outputs=True, separate_stderr=True
-            )
+        """Return a file's first bytes, None if there is none; a relative path is one in the home directory."""
+        return_code, output, errors = self.run_on_head(cluster_name, read_command(path, limit))
         return content_of(f"file {path!r} on cluster {cluster_name}", return_code, output, errors)
 
 

@@ -9,6 +9,7 @@ from sky import catalog, check, global_user_state, skypilot_config
 from sky.utils import infra_utils, registry
 
 from k8s_sky_provider.runner.console import without_terminal_codes
+from k8s_sky_provider.runner.sky.caller import Group
 from k8s_sky_provider.runner.sky.errors import explained
 
 if TYPE_CHECKING:
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from k8s_sky_provider.protocol import JsonValue
 
 
-class SkyInfra:
-    """See :class:`k8s_sky_provider.runner.engine_interface.Infra`."""
+class Infra(Group):
+    """Clouds and what they offer."""
 
     def check_infra(self, names: list[str] | None) -> list[dict[str, JsonValue]]:
-        """Look which clouds can be used (``sky.check``); the names of the rows are those that were asked for."""
+        """Look which clouds can be used, all of them for None; the names of the rows are those that were asked for."""
         with explained():
             workspace = skypilot_config.get_active_workspace()
             enabled = check.check(clouds=names, workspace=workspace)[workspace]
@@ -38,17 +39,18 @@ class SkyInfra:
         ]
 
     def list_gpus(self, name: str | None, *, count: int | None, infra: str | None) -> list[dict[str, JsonValue]]:
-        """List accelerators that clouds offer (``sky.catalog.list_accelerators``), the cheapest offer of each."""
+        """List accelerators that clouds offer, the cheapest offer of each."""
         with explained():
             where = infra_utils.InfraInfo.from_str(infra)
-            found = catalog.list_accelerators(
-                gpus_only=True,
-                name_filter=name,
-                region_filter=where.region,
-                quantity_filter=count,
-                clouds=where.cloud.lower() if where.cloud else None,
-                case_sensitive=False,
-            )
+        found = self.call.ask(
+            catalog.list_accelerators,
+            gpus_only=True,
+            name_filter=name,
+            region_filter=where.region,
+            quantity_filter=count,
+            clouds=where.cloud.lower() if where.cloud else None,
+            case_sensitive=False,
+        )
         return offer_rows(found)
 
 

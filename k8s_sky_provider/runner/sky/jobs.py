@@ -1,4 +1,4 @@
-"""Managed jobs (``sky.jobs``), in this process: only their controller is elsewhere."""
+"""Managed jobs (``sky.jobs``): their controller is a cluster of its own."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from sky.utils import common, dag_utils
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import yaml_file
 from k8s_sky_provider.runner.failure import ActionFailedError
-from k8s_sky_provider.runner.sky.controllers import starting_a_controller
 from k8s_sky_provider.runner.sky.errors import explain, explained
-from k8s_sky_provider.runner.sky.tasks import SkyTasks
+from k8s_sky_provider.runner.sky.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -56,8 +55,8 @@ _LOG_IS_WHOLE = {JobExitCode.SUCCEEDED, JobExitCode.FAILED, JobExitCode.CANCELLE
 """What ``tail_logs`` returns when the job has ended."""
 
 
-class SkyManagedJobs(SkyTasks):
-    """See :class:`k8s_sky_provider.runner.engine_interface.ManagedJobs`."""
+class ManagedJobs(Tasks):
+    """Jobs that SkyPilot's jobs controller looks after. A job has one row for each of its tasks."""
 
     def load_job(
         self,
@@ -84,9 +83,9 @@ class SkyManagedJobs(SkyTasks):
         return job
 
     def launch_managed_job(self, job: sky.Dag, *, pool: str | None, num_jobs: int | None) -> list[int]:
-        """Bring the controller up if it is not, and submit a job (``sky.jobs.launch``); return the ids."""
-        with explained(), starting_a_controller():
-            return ids_of(core.launch(job, name=job.name, pool=pool, num_jobs=num_jobs))
+        """Bring the controller up if it is not, and submit a job as often as asked; return the ids."""
+        job_ids = self.call.order(core.launch, job, name=job.name, pool=pool, num_jobs=num_jobs)[0]
+        return [job_ids] if isinstance(job_ids, int) else list(job_ids or ())
 
     def managed_jobs(
         self,
@@ -96,33 +95,40 @@ class SkyManagedJobs(SkyTasks):
         statuses: list[str] | None = None,
         all_users: bool = False,
     ) -> list[dict[str, JsonValue]]:
-        """List the tasks of managed jobs (``sky.jobs.queue``), the newest job first; none without a controller."""
+        """List the tasks of managed jobs, the newest job first; none without a controller."""
+        if not self._may_have_a_controller():
+            return []
+        answer = self.call.ask_controller(
+            core.queue_v2,
+            # A stopped controller knows its jobs when it is started again.
+            refresh=True,
+            job_ids=job_ids,
+            skip_finished=skip_finished,
+            statuses=statuses,
+            all_users=all_users,
+            fields=list(FIELDS),
+        )
+        return [job_row(row) for row in answer[0]] if answer else []
+
+    def _may_have_a_controller(self) -> bool:
+        """Tell whether it is worth to ask: SkyPilot would start a controller that never was."""
         with explained():
-            if not global_user_state.cluster_with_name_exists(common.JOB_CONTROLLER_NAME):
-                return []
-            rows = core.queue_v2(
-                # A stopped controller knows its jobs when it is started again.
-                refresh=True,
-                job_ids=job_ids,
-                skip_finished=skip_finished,
-                statuses=statuses,
-                all_users=all_users,
-                fields=list(FIELDS),
-            )[0]
-        return [job_row(row) for row in rows]
+            return bool(global_user_state.cluster_with_name_exists(common.JOB_CONTROLLER_NAME))
 
     def follow_managed_job(self, job_id: int, *, tail: int | None = None) -> list[dict[str, JsonValue]]:
-        """Print a job's output until its end (``sky.jobs.tail_logs``), over breaks of the connection."""
+        """Print a job's output, or only its last lines, until it ends; list its tasks then.
+
+        That goes on over breaks of the connection.
+        """
         failures = 0
         followed = False
         while True:
             try:
-                with explained():
-                    if not followed:
-                        end = self._tail(job_id, follow=True, controller=False, tail=tail)
-                        followed = end in _LOG_IS_WHOLE
-                        # What is followed again is not printed again.
-                        tail = 1
+                if not followed:
+                    end = self._tail(job_id, follow=True, controller=False, tail=tail)
+                    followed = end in _LOG_IS_WHOLE
+                    # What is followed again is not printed again.
+                    tail = 1
                 rows = self.managed_jobs(job_ids=[job_id])
                 if not rows:
                     raise ActionFailedError(ExitCode.INTERNAL_ERROR, f"there is no managed job {job_id} any more")
@@ -138,26 +144,17 @@ class SkyManagedJobs(SkyTasks):
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def print_managed_job_log(self, job_id: int, *, controller: bool, tail: int | None) -> None:
-        """Print what a job, or the controller about it, has written until now (``sky.jobs.tail_logs``)."""
-        with explained():
-            self._tail(job_id, follow=False, controller=controller, tail=tail)
+        """Print what a job, or the controller about it, has written until now."""
+        self._tail(job_id, follow=False, controller=controller, tail=tail)
 
     def _tail(self, job_id: int, *, follow: bool, controller: bool, tail: int | None) -> int | None:
-        end: int | None = core.tail_logs(
-            name=None, job_id=job_id, follow=follow, controller=controller, refresh=True, tail=tail
+        return self.call.show(
+            core.tail_logs, name=None, job_id=job_id, follow=follow, controller=controller, refresh=True, tail=tail
         )
-        return end
 
     def cancel_managed_jobs(self, job_ids: list[int]) -> None:
-        """Ask the controller to cancel jobs (``sky.jobs.cancel``); it takes their clusters down."""
-        with explained():
-            core.cancel(job_ids=job_ids)
-
-
-def ids_of(launched: tuple[int | list[int] | None, Any]) -> list[int]:
-    """Return the ids of the jobs that were submitted, of what a launch returns."""
-    job_ids = launched[0]
-    return [job_ids] if isinstance(job_ids, int) else list(job_ids or ())
+        """Ask the controller to cancel jobs; it takes their clusters down."""
+        self.call.order(core.cancel, job_ids=job_ids)
 
 
 def job_row(row: Mapping[str, Any]) -> dict[str, JsonValue]:

@@ -6,7 +6,7 @@ import concurrent.futures
 import os
 from typing import TYPE_CHECKING
 
-from sky import global_user_state
+from sky import backends, global_user_state
 from sky.backends import backend_utils
 from sky.utils import command_runner, status_lib
 
@@ -15,6 +15,7 @@ from k8s_sky_provider.runner import remote_shell
 from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.remote_shell import CommandOutput
 from k8s_sky_provider.runner.sky import minors, outputs
+from k8s_sky_provider.runner.sky.caller import Group
 from k8s_sky_provider.runner.sky.errors import explain, explained
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ _COMMAND_FAILED = "command terminated with exit code"
 _SSH_FAILED = 255
 
 
-class SkyMachines:
-    """See :class:`k8s_sky_provider.runner.engine_interface.Machines`."""
+class Machines(Group):
+    """The machines of a cluster: commands and files."""
 
     def machines(self, cluster_name: str) -> list[command_runner.CommandRunner]:
-        """Return the machines of a cluster that is up, by rank."""
+        """Return the machines of a cluster that is up, by rank: the head is the first."""
         with explained():
             record = global_user_state.get_cluster_from_name(cluster_name, include_user_info=False)
             if record is None or record["status"] != status_lib.ClusterStatus.UP:
@@ -42,9 +43,18 @@ class SkyMachines:
             return list(handle.get_command_runners())
 
     def check_cluster_up(self, cluster_name: str) -> None:
-        """Ask the cloud about a cluster; raise what it is if it is not up."""
+        """Ask the cloud about a cluster that cannot be reached; raise what it is if it is not up."""
         with explained():
             backend_utils.check_cluster_available(cluster_name, operation="reaching its machines")
+
+    def run_on_head(self, cluster_name: str, command: str) -> tuple[int, str, str]:
+        """Run a command on the first machine; return its exit code, output and complaints."""
+        with explained():
+            handle = global_user_state.get_handle_from_cluster_name(cluster_name)
+            answer: tuple[int, str, str] = backends.CloudVmRayBackend().run_on_head(
+                handle, command, require_outputs=True, separate_stderr=True
+            )
+            return answer
 
     def run_command(
         self,
@@ -55,7 +65,10 @@ class SkyMachines:
         connect_timeout: int | None,
         timeout: float | None,
     ) -> dict[int, CommandOutput]:
-        """Run a script on machines at the same time, with its output in the log (``CommandRunner.run``)."""
+        """Run a script of ``remote_shell.command`` on machines at the same time, with its output in the log.
+
+        It is ended after ``timeout`` seconds.
+        """
         for runner in machines.values():
             if minors.is_too_long(runner, script):
                 raise ActionFailedError(
@@ -137,7 +150,7 @@ class SkyMachines:
         return paths
 
     def upload(self, machine: command_runner.CommandRunner, source: str, target: str, *, into: str) -> None:
-        """Copy a file, or what is in a directory, to a machine (``CommandRunner.rsync``)."""
+        """Copy a file, or what is in a directory, to a machine; the directory ``into`` is made first."""
         with explained():
             exit_code, _, complaint = machine.run(
                 remote_shell.make_directory(self._absolute(machine, into)),
@@ -153,7 +166,7 @@ class SkyMachines:
             machine.rsync(source, self._absolute(machine, target), up=True)
 
     def download(self, machine: command_runner.CommandRunner, source: str, target: str) -> None:
-        """Copy from a machine, as rsync does (``CommandRunner.rsync``)."""
+        """Copy a file or a directory from a machine, as rsync does."""
         with explained():
             _rsync_as_given()
             machine.rsync(source, target, up=False)

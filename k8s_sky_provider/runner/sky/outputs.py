@@ -35,7 +35,8 @@ def protect() -> None:
         )
     # All that SkyPilot reads of commands goes through it. Of its own it sends the source to clusters, which inspect
     # finds by what update_wrapper notes.
-    log_lib._handle_io_stream = functools.update_wrapper(_read, log_lib._handle_io_stream)  # noqa: SLF001  # see above
+    reads: Any = log_lib
+    reads._handle_io_stream = functools.update_wrapper(_read, reads._handle_io_stream)  # noqa: SLF001  # see above
 
 
 def is_cut(output: str) -> bool:

@@ -46,10 +46,11 @@ def protect() -> None:
         for module, name, pattern in _ANSWERS:
             getattr(module, name)
             setattr(module, name, re.compile(pattern))
-        runner = command_runner.CommandRunner
+        runner: Any = command_runner.CommandRunner
+        sizes: Any = backend_utils
         runner._rsync = _checked(runner._rsync)  # noqa: SLF001  # all of SkyPilot's copies go through it
         # It is called before a copy, and has a shell run rsync, too.
-        backend_utils.path_size_megabytes = _sized(backend_utils.path_size_megabytes)
+        sizes.path_size_megabytes = _sized(sizes.path_size_megabytes)
     except AttributeError as error:
         # To go on would let machines run commands here.
         raise ActionFailedError(

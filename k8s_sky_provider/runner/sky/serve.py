@@ -1,10 +1,9 @@
-"""Services (``sky.serve``) and pools (``sky.jobs.pool_*``), in this process: only their controller is elsewhere."""
+"""Services (``sky.serve``) and pools (``sky.jobs.pool_*``): their controller is a cluster of its own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sky.backends import backend_utils
 from sky.jobs.server import core as jobs
 from sky.serve import serve_utils
 from sky.serve.server import core as serve
@@ -12,7 +11,7 @@ from sky.utils import resources_utils
 
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner.failure import ActionFailedError
-from k8s_sky_provider.runner.sky.controllers import ask_controller, starting_a_controller
+from k8s_sky_provider.runner.sky.caller import Group
 from k8s_sky_provider.runner.sky.errors import explained
 
 if TYPE_CHECKING:
@@ -23,47 +22,42 @@ if TYPE_CHECKING:
     from k8s_sky_provider.protocol import JsonValue
 
 
-class SkyServices:
-    """See :class:`k8s_sky_provider.runner.engine_interface.Services`."""
+class Services(Group):
+    """Services, and pools of workers for managed jobs."""
 
     def service_up(self, task: sky.Task, name: str) -> str:
-        """Bring a service up (``sky.serve.up``), with its controller if that is not up; return the endpoint."""
-        with explained(), starting_a_controller():
-            _, endpoint = serve.up(with_port(task), name)
+        """Bring a service up, with its controller if that is not up; return the endpoint."""
+        with explained():
+            service = with_port(task)
+        _, endpoint = self.call.order(serve.up, service, name)
         return str(endpoint)
 
     def service_update(self, task: sky.Task, name: str, mode: str) -> None:
-        """Give a service another task (``sky.serve.update``)."""
+        """Give a service another task."""
         with explained():
-            serve.update(with_port(task), name, serve_utils.UpdateMode(mode))
+            service, how = with_port(task), serve_utils.UpdateMode(mode)
+        self.call.order(serve.update, service, name, how)
 
     def pool_apply(self, task: sky.Task | None, name: str, *, workers: int | None, mode: str) -> None:
-        """Make or change a pool (``sky.jobs.pool_apply``), with its controller if that is not up."""
-        with explained(), starting_a_controller():
-            jobs.pool_apply(task, name, serve_utils.UpdateMode(mode), workers)
+        """Make or change a pool, with its controller if that is not up."""
+        # SkyPilot takes none for more or fewer workers of the same; its types do not say so.
+        changed: Any = task
+        with explained():
+            how = serve_utils.UpdateMode(mode)
+        self.call.order(jobs.pool_apply, changed, name, how, workers)
 
     def services(self, names: list[str] | None, *, pool: bool) -> list[dict[str, JsonValue]]:
-        """List services (``sky.serve.status``) or pools (``sky.jobs.pool_status``); none without a controller."""
-        # SkyPilot looks for two hosts of the internet first, and its controller may well be where there is none.
-        setattr(backend_utils, "check_network_connection", lambda: None)  # noqa: B010  # mypy knows the name as a function
-        with explained():
-            records = ask_controller(lambda: jobs.pool_status(names) if pool else serve.status(names))
-        return [service_row(record, pool=pool) for record in records]
+        """List services or pools, all of them or some by name; none without a controller."""
+        records = self.call.ask_controller(jobs.pool_status if pool else serve.status, names)
+        return [service_row(record, pool=pool) for record in records or []]
 
     def services_down(self, names: list[str], *, purge: bool, pool: bool) -> None:
-        """Ask the controller to take services (``sky.serve.down``) or pools (``sky.jobs.pool_down``) down."""
-        with explained():
-            (jobs.pool_down if pool else serve.down)(names, purge=purge)
+        """Ask the controller to take services or pools down."""
+        self.call.order(jobs.pool_down if pool else serve.down, names, purge=purge)
 
-    def print_service_log(
-        self, name: str, *, target: str, replica: int | None, follow: bool, tail: int | None, pool: bool
-    ) -> None:
-        """Print the log of a replica, the controller or the load balancer (``sky.serve.tail_logs``)."""
-        with explained():
-            if pool:
-                jobs.pool_tail_logs(name, target=target, worker_id=replica, follow=follow, tail=tail)
-            else:
-                serve.tail_logs(name, target=target, replica_id=replica, follow=follow, tail=tail)
+    def print_service_log(self, name: str, *, target: str, replica: int | None, follow: bool, tail: int | None) -> None:
+        """Print the log of a replica, the controller or the load balancer."""
+        self.call.show(serve.tail_logs, name, target=target, replica_id=replica, follow=follow, tail=tail)
 
 
 def with_port(task: sky.Task) -> sky.Task:

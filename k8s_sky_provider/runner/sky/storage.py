@@ -12,6 +12,7 @@ from sky.volumes.server import core as volumes
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import yaml_file
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky.caller import Group
 from k8s_sky_provider.runner.sky.errors import explain, explained
 
 if TYPE_CHECKING:
@@ -20,21 +21,25 @@ if TYPE_CHECKING:
     from k8s_sky_provider.protocol import JsonValue
 
 
-class SkyStorage:
-    """See :class:`k8s_sky_provider.runner.engine_interface.Storage`."""
+class Storage(Group):
+    """SkyPilot's volumes, and the buckets that it made."""
 
     def apply_volume(self, volume: str | dict[str, Any], overrides: dict[str, Any]) -> str:
-        """Make or register a volume unless it is there (``sky.volumes.server.core.volume_apply``)."""
+        """Make or register a volume, given by content or by path, unless it is there; return its name."""
         wanted = wanted_volume(volume, overrides)
+        self._apply(wanted)
+        return str(wanted.name)
+
+    def _apply(self, wanted: sky_volume.Volume) -> None:
         with explained():
             config = dict(wanted.config)
             if wanted.type == volume_utils.VolumeType.PVC.value:
                 # Otherwise the API server does it.
                 config.setdefault("access_mode", volume_utils.VolumeAccessMode.READ_WRITE_ONCE.value)
             volumes.volume_apply(
-                name=wanted.name,
-                volume_type=wanted.type,
-                cloud=wanted.cloud,
+                name=str(wanted.name),
+                volume_type=str(wanted.type),
+                cloud=str(wanted.cloud),
                 region=wanted.region,
                 zone=wanted.zone,
                 size=wanted.size,
@@ -42,29 +47,23 @@ class SkyStorage:
                 labels=wanted.labels,
                 use_existing=wanted.use_existing,
             )
-            return str(wanted.name)
 
     def list_volumes(self, names: list[str] | None, *, refresh: bool) -> list[dict[str, JsonValue]]:
-        """List volumes (``sky.volumes.server.core.volume_list``)."""
-        with explained():
-            rows = volumes.volume_list(refresh=refresh)
+        """List volumes."""
+        rows = self.call.ask(volumes.volume_list, refresh=refresh)
         return [volume_row(row) for row in rows if names is None or row.name in names]
 
     def delete_volume(self, name: str, *, purge: bool) -> None:
-        """Delete a volume (``sky.volumes.server.core.volume_delete``)."""
-        with explained():
-            volumes.volume_delete([name], purge=purge)
+        """Delete a volume with what is on it."""
+        self.call.order(volumes.volume_delete, [name], purge=purge)
 
     def list_storage(self) -> list[dict[str, JsonValue]]:
-        """List buckets (``sky.core.storage_ls``)."""
-        with explained():
-            rows = core.storage_ls()
-        return [storage_row(row) for row in rows]
+        """List buckets."""
+        return [storage_row(row) for row in self.call.ask(core.storage_ls)]
 
     def delete_storage(self, name: str) -> None:
-        """Delete a bucket (``sky.core.storage_delete``)."""
-        with explained():
-            core.storage_delete(name)
+        """Delete a bucket with what is in it."""
+        self.call.order(core.storage_delete, name)
 
 
 def wanted_volume(volume: str | dict[str, Any], overrides: dict[str, Any]) -> sky_volume.Volume:

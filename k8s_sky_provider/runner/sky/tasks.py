@@ -14,6 +14,7 @@ from sky.utils import infra_utils, registry
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import env_file, state, yaml_file
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.sky.caller import Group
 from k8s_sky_provider.runner.sky.errors import explain
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 _WHERE = ("infra", "cloud", "region", "zone", "instance_type")
 
 
-class SkyTasks:
-    """See :class:`k8s_sky_provider.runner.engine_interface.Tasks`."""
+class Tasks(Group):
+    """Task YAMLs."""
 
     _configured: contextlib.AbstractContextManager[None]
 
@@ -37,6 +38,8 @@ class SkyTasks:
 
         From here on the process is in the directory that the task's relative paths start from, and has the
         configuration of ``overrides``: it serves this one task.
+
+        :param mask: is told the values of the task's secrets before anything is done with them
         """
         content = _read_task_file(task) if isinstance(task, str) else task
         secrets = [

@@ -31,7 +31,7 @@ def protect() -> None:
     """
     _set_up_git()
     try:
-        store = storage.AzureBlobStore
+        store: Any = storage.AzureBlobStore
         store.batch_az_blob_sync = _checked(store.batch_az_blob_sync)
     except AttributeError as error:
         raise ActionFailedError(

@@ -1,12 +1,10 @@
-"""The jobs in a cluster's queue (``sky.client.sdk``)."""
+"""The logs of clusters and of their jobs, by way of the server."""
 
 from __future__ import annotations
 
 import io
-import shutil
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sky import exceptions
@@ -16,26 +14,14 @@ from sky.skylet import job_lib
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.sky.at_server import server
-from k8s_sky_provider.runner.sky.at_server.machines import run_on_head
-from k8s_sky_provider.runner.sky.cluster_jobs import job_row, parse_exit_codes, statuses_of
+from k8s_sky_provider.runner.sky.cluster_jobs import ClusterJobs, parse_exit_codes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from k8s_sky_provider.protocol import JsonValue
 
-
-class ClientClusterJobs:
-    """See :class:`k8s_sky_provider.runner.engine_interface.ClusterJobs`."""
-
-    def job_statuses(self, cluster_name: str, job_ids: list[int] | None) -> dict[int, str]:
-        """Return the status of the jobs that the cluster has (``sky.job_status``); None is for the last job."""
-        return statuses_of(server.ask(lambda: sdk.job_status(cluster_name, job_ids)))
-
-    def cluster_queue(self, cluster_name: str, *, skip_finished: bool, all_users: bool) -> list[dict[str, JsonValue]]:
-        """List a cluster's jobs, the newest first (``sky.queue``)."""
-        jobs = server.ask(lambda: sdk.queue(cluster_name, skip_finished=skip_finished, all_users=all_users))
-        return [job_row(job, user=all_users) for job in jobs]
+class ClusterJobsAtServer(ClusterJobs):
+    """Logs come through the server."""
 
     def follow_job(
         self, cluster_name: str, job_id: int, *, tail: int = 0, on_status: Callable[[str], None] | None = None
@@ -72,7 +58,9 @@ class ClientClusterJobs:
     def job_exit_codes(self, cluster_name: str, job_id: int) -> list[int]:
         """Return a job's own exit codes, one for each node; none if the cluster does not tell."""
         try:
-            return_code, output, complaint = run_on_head(cluster_name, job_lib.JobLibCodeGen.get_job_exit_codes(job_id))
+            return_code, output, complaint = self.run_on_head(
+                cluster_name, job_lib.JobLibCodeGen.get_job_exit_codes(job_id)
+            )
         except ActionFailedError as failure:
             return_code, output, complaint = 1, "", failure.reason
         if return_code != 0:
@@ -81,21 +69,8 @@ class ClientClusterJobs:
             return []
         return parse_exit_codes(output)
 
-    def print_job_log(self, cluster_name: str, job_id: int, *, tail: int = 0) -> None:
-        """Print what a job has written until now (``sky.tail_logs``)."""
-        with server.explained_by_the_server():
-            sdk.tail_logs(cluster_name, job_id, follow=False, tail=tail)
-
-    def download_job_log(self, cluster_name: str, job_id: int) -> str:
-        """Copy a job's log files to the volume (``sky.download_logs``); return their directory."""
-        with server.explained_by_the_server():
-            directories = sdk.download_logs(cluster_name, [str(job_id)])
-        if str(job_id) not in directories:
-            raise ActionFailedError(ExitCode.REQUEST_WRONG, f"job {job_id} on cluster {cluster_name} has no log files")
-        return str(_in_sky_logs(Path(directories[str(job_id)]).expanduser()))
-
     def provision_log(self, cluster_name: str, worker: int | None) -> str:
-        """Return the log of a cluster's last provisioning (``sky.tail_provision_logs``); node 0 is the head."""
+        """Return the log of a cluster's last provisioning, or of one node's; node 0 is the head."""
         text = io.StringIO()
         with server.explained_by_the_server():
             try:
@@ -110,23 +85,6 @@ class ClientClusterJobs:
                     ) from error
                 raise
         return text.getvalue()
-
-    def cancel_jobs(self, cluster_name: str, job_ids: list[int] | None, *, all_users: bool = False) -> None:
-        """Cancel jobs, or all of them (``sky.cancel``)."""
-        server.order(
-            lambda: sdk.cancel(
-                cluster_name, all=job_ids is None, all_users=job_ids is None and all_users, job_ids=job_ids
-            )
-        )
-
-
-def _in_sky_logs(directory: Path) -> Path:
-    """Bring log files to where a volume keeps them: where a token says the user, the client puts them elsewhere."""
-    below = directory.parts[directory.parts.index("sky_logs") + 1 :]
-    target = Path.home().joinpath("sky_logs", *below)
-    if target != directory:
-        shutil.copytree(directory, target, dirs_exist_ok=True)
-    return target
 
 
 class _Log(io.TextIOBase):

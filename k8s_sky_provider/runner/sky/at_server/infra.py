@@ -1,4 +1,4 @@
-"""Clouds and what they offer (``sky.client.sdk``)."""
+"""Clouds that the server can use."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from sky import skypilot_config
 from sky.client import sdk
-from sky.utils import infra_utils, registry
+from sky.utils import registry
 
 from k8s_sky_provider.runner.sky.at_server import server
-from k8s_sky_provider.runner.sky.infra import cloud_name, offer_rows
+from k8s_sky_provider.runner.sky.infra import Infra, cloud_name
 
 if TYPE_CHECKING:
     from k8s_sky_provider.protocol import JsonValue
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _REASON = "not enabled at the SkyPilot API server; the log says why"
 
 
-class ClientInfra:
-    """See :class:`k8s_sky_provider.runner.engine_interface.Infra`."""
+class InfraAtServer(Infra):
+    """Which clouds can be used is the server's to say."""
 
     def check_infra(self, names: list[str] | None) -> list[dict[str, JsonValue]]:
-        """Look which clouds the server can use (``sky.check``); the names of the rows are those that were asked for.
+        """Look which clouds the server can use; the names of the rows are those that were asked for.
 
         Why one cannot be used, the server only says in words, which are printed.
         """
@@ -42,19 +42,3 @@ class ClientInfra:
             }
             for name, cloud in asked.items()
         ]
-
-    def list_gpus(self, name: str | None, *, count: int | None, infra: str | None) -> list[dict[str, JsonValue]]:
-        """List accelerators that clouds offer (``sky.list_accelerators``), the cheapest offer of each."""
-        with server.explained_by_the_server():
-            where = infra_utils.InfraInfo.from_str(infra)
-        found = server.ask(
-            lambda: sdk.list_accelerators(
-                gpus_only=True,
-                name_filter=name,
-                region_filter=where.region,
-                quantity_filter=count,
-                clouds=where.cloud.lower() if where.cloud else None,
-                case_sensitive=False,
-            )
-        )
-        return offer_rows(found)

@@ -17,66 +17,60 @@ from k8s_sky_provider.runner.failure import ActionFailedError
 from k8s_sky_provider.runner.sky import rsync
 from k8s_sky_provider.runner.sky.at_server import server
 from k8s_sky_provider.runner.sky.errors import explained
-from k8s_sky_provider.runner.sky.machines import SkyMachines
+from k8s_sky_provider.runner.sky.machines import Machines
 
 if TYPE_CHECKING:
     from sky.schemas.api import responses
 
-SECONDS_TO_CONNECT = 90
-"""How long a connection by way of the server, which is three in one, may take."""
-
 _SSH_OPTIONS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o IdentitiesOnly=yes"
 
 
-class ClientMachines(SkyMachines):
-    """See :class:`k8s_sky_provider.runner.engine_interface.Machines`; what is done on a machine is the same."""
+class MachinesAtServer(Machines):
+    """The machines are reached in another way; what is done on them is the same."""
 
     def machines(self, cluster_name: str) -> list[command_runner.CommandRunner]:
         """Return the machines of a cluster that is up, by rank."""
-        return machines_of(cluster_name)
+        record = _record(cluster_name, refresh=False)
+        handle, credentials = record.handle, record.credentials
+        if handle is None or not credentials or not handle.cached_external_ips:
+            raise ActionFailedError(
+                ExitCode.TRY_AGAIN, f"the SkyPilot API server does not say how cluster {cluster_name} is reached"
+            )
+        user = handle.ssh_user or credentials["ssh_user"]
+        for name in filter(None, (user, handle.docker_user)):
+            # A machine said it to the server, and SkyPilot has a shell read it.
+            if not rsync.USER.fullmatch(name):
+                raise ActionFailedError(
+                    ExitCode.REQUEST_WRONG,
+                    f"cluster {cluster_name} says that its user is {name!r}, which ssh cannot take",
+                )
+        with explained():
+            key = Path(cluster_utils.SSHConfigHelper.generate_local_key_file(cluster_name, credentials)).expanduser()
+            proxy = _proxy(handle, user, key) or credentials.get("ssh_proxy_command")
+            return [
+                command_runner.SSHCommandRunner(
+                    (ip, port),
+                    user,
+                    str(key),
+                    ssh_control_name=cluster_name,
+                    ssh_proxy_command=proxy,
+                    docker_user=handle.docker_user,
+                )
+                for ip, port in zip(handle.cached_external_ips, handle.cached_external_ssh_ports, strict=True)
+            ]
 
     def check_cluster_up(self, cluster_name: str) -> None:
         """Ask the cloud about a cluster; raise what it is if it is not up."""
         _record(cluster_name, refresh=True)
 
-
-def machines_of(cluster_name: str) -> list[command_runner.CommandRunner]:
-    """Return the machines of a cluster that is up, by rank."""
-    record = _record(cluster_name, refresh=False)
-    handle, credentials = record.handle, record.credentials
-    if handle is None or not credentials or not handle.cached_external_ips:
-        raise ActionFailedError(
-            ExitCode.TRY_AGAIN, f"the SkyPilot API server does not say how cluster {cluster_name} is reached"
-        )
-    user = handle.ssh_user or credentials["ssh_user"]
-    for name in filter(None, (user, handle.docker_user)):
-        # A machine said it to the server, and SkyPilot has a shell read it.
-        if not rsync.USER.fullmatch(name):
-            raise ActionFailedError(
-                ExitCode.REQUEST_WRONG, f"cluster {cluster_name} says that its user is {name!r}, which ssh cannot take"
+    def run_on_head(self, cluster_name: str, command: str) -> tuple[int, str, str]:
+        """Run a command on the first machine; return its exit code, output and complaints."""
+        head = self.machines(cluster_name)[0]
+        with explained():
+            exit_code, output, complaint = head.run(
+                command, require_outputs=True, separate_stderr=True, stream_logs=False
             )
-    with explained():
-        key = Path(cluster_utils.SSHConfigHelper.generate_local_key_file(cluster_name, credentials)).expanduser()
-        proxy = _proxy(handle, user, key) or credentials.get("ssh_proxy_command")
-        return [
-            command_runner.SSHCommandRunner(
-                (ip, port),
-                user,
-                str(key),
-                ssh_control_name=cluster_name,
-                ssh_proxy_command=proxy,
-                docker_user=handle.docker_user,
-            )
-            for ip, port in zip(handle.cached_external_ips, handle.cached_external_ssh_ports, strict=True)
-        ]
-
-
-def run_on_head(cluster_name: str, command: str) -> tuple[int, str, str]:
-    """Run a command on a cluster's first machine; return its exit code, output and complaints."""
-    head = machines_of(cluster_name)[0]
-    with explained():
-        exit_code, output, complaint = head.run(command, require_outputs=True, separate_stderr=True, stream_logs=False)
-    return exit_code, output, complaint
+        return exit_code, output, complaint
 
 
 def _record(cluster_name: str, *, refresh: bool) -> responses.StatusResponse:

@@ -8,7 +8,7 @@ import contextvars
 import functools
 import time
 import urllib.parse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import requests
 import sky
@@ -23,6 +23,8 @@ from k8s_sky_provider.runner.sky.errors import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from k8s_sky_provider.runner.sky.caller import T
 
 SECONDS_BETWEEN_LOOKS = 10.0
 """How often a server that is out of reach is tried again, and a job whose log cannot be followed is looked at."""
@@ -140,13 +142,16 @@ def explained_by_the_server() -> Iterator[None]:
             ) from error
 
 
-def ask(make_request: Callable[[], str]) -> Any:
+def ask(make_request: Callable[[], common.RequestId[T]]) -> T:
     """Make a request that changes nothing, and return what it results in."""
     with explained_by_the_server():
         return _over_breaks(lambda _: sdk.get(make_request()))
 
 
-def order(make_request: Callable[[], str], find_request: Callable[[], str | None] = lambda: None) -> Any:
+def order(
+    make_request: Callable[[], common.RequestId[T]],
+    find_request: Callable[[], common.RequestId[T] | None] = lambda: None,
+) -> T:
     """Make a request that changes something, print what the server says on the way, and return what it results in.
 
     A runner that is told to stop meanwhile cancels the request: the server would go on with it.
@@ -158,39 +163,39 @@ def order(make_request: Callable[[], str], find_request: Callable[[], str | None
     return wait_for(request_id)
 
 
-def _make_or_find(make_request: Callable[[], str], find_request: Callable[[], str | None]) -> str:
+def _make_or_find(
+    make_request: Callable[[], common.RequestId[T]], find_request: Callable[[], common.RequestId[T] | None]
+) -> common.RequestId[T]:
     try:
         # Only what is found out before the request is made may be tried again.
-        request_id: str = _over_breaks(lambda _: make_request(), (exceptions.ApiServerConnectionError,))
+        return _over_breaks(lambda _: make_request(), (exceptions.ApiServerConnectionError,))
     except (requests.exceptions.Timeout, requests.exceptions.ConnectionError) as error:
         print(f"The SkyPilot API server did not answer, looking whether it got the request: {error}")
         time.sleep(SECONDS_BETWEEN_LOOKS)
-        found: str | None = _over_breaks(lambda _: find_request())
+        found = _over_breaks(lambda _: find_request())
         if found is None:
             raise
         return found
-    return request_id
 
 
-def _make(make_request: Callable[[], str]) -> str:
+def _make(make_request: Callable[[], common.RequestId[T]]) -> common.RequestId[T]:
     """Make a request in a thread: its id must be known, too, when this runner is told to stop right now."""
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=1)
     # The client keeps in its context what the server's version is.
     future = pool.submit(contextvars.copy_context().run, make_request)
     pool.shutdown(wait=False)
     try:
-        request_id: str = future.result()
+        return future.result()
     except KeyboardInterrupt:
         with contextlib.suppress(Exception):
             _cancel(future.result(SECONDS_TO_SUBMIT))
         raise
-    return request_id
 
 
-def wait_for(request_id: str) -> Any:
+def wait_for(request_id: common.RequestId[T]) -> T:
     """Print what the server says about a request and return what it results in, over breaks of the connection."""
 
-    def result(attempt: int) -> Any:
+    def result(attempt: int) -> T:
         # What was printed once is not printed again.
         return sdk.stream_and_get(request_id) if attempt == 0 else sdk.get(request_id)
 
@@ -209,7 +214,7 @@ def wait_for(request_id: str) -> Any:
             ) from error
 
 
-def _over_breaks(call: Callable[[int], Any], breaks: tuple[type[Exception], ...] = OUT_OF_REACH) -> Any:
+def _over_breaks(call: Callable[[int], T], breaks: tuple[type[Exception], ...] = OUT_OF_REACH) -> T:
     """Call until the server is in reach; the argument is how often it was not."""
     failures = 0
     while True:

@@ -21,34 +21,33 @@ CLUSTER = "demo"
 PACKAGE = "k8s_sky_provider.runner.sky.at_server"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def modules() -> Iterator[SimpleNamespace]:
     with fake_sky.installed():
-        importlib.import_module(PACKAGE)
-        names = ("server", "clusters", "cluster_jobs", "machines", "infra", "jobs", "serve", "storage")
+        names = ("server", "clusters", "cluster_jobs", "machines", "infra")
+        engine = importlib.import_module(PACKAGE).EngineAtServer
         yield SimpleNamespace(
-            engine=importlib.import_module(PACKAGE),
+            # The server is checked when one is made.
+            engine=object.__new__(engine),
             exceptions=importlib.import_module("sky.exceptions"),
             **{name: importlib.import_module(f"{PACKAGE}.{name}") for name in names},
         )
 
 
 @pytest.fixture
-def sdk(modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> MagicMock:
-    """Return SkyPilot's client, the same in all modules: what a function returns is its request, got by ``get``."""
-    fake: MagicMock = modules.server.sdk
-    fake.reset_mock(return_value=True, side_effect=True)
+def sdk(modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return SkyPilot's client: what a function returns is its request, got by ``get``."""
+    fake = modules.server.sdk
     fake.get.side_effect = lambda request: request
     fake.stream_and_get.side_effect = lambda request: request
     monkeypatch.setattr(modules.server, "SECONDS_BETWEEN_LOOKS", 0.0)
-    modules.server.common.redact_url_password.side_effect = lambda url: url
     modules.server.common.get_server_url.return_value = "http://sky:46580"
     modules.server.versions.get_remote_version.return_value = "unknown"
     return fake
 
 
 @pytest.fixture
-def server(modules: SimpleNamespace, sdk: MagicMock) -> Any:
+def server(modules: SimpleNamespace, sdk: Any) -> Any:
     del sdk
     return modules.server
 
@@ -86,7 +85,7 @@ ERRORS: list[tuple[Any, ExitCode, str]] = [
     ("error", "exit_code", "text"), ERRORS, ids=[f"{error!r}"[:40].replace("/", "") for error, _, _ in ERRORS]
 )
 def test_what_an_error_means(
-    modules: SimpleNamespace, server: Any, sdk: MagicMock, error: Any, exit_code: ExitCode, text: str
+    modules: SimpleNamespace, server: Any, sdk: Any, error: Any, exit_code: ExitCode, text: str
 ) -> None:
     raised = getattr(modules.exceptions, error)("text") if isinstance(error, str) else error
     sdk.get.side_effect = raised
@@ -148,14 +147,14 @@ class TestTheServer:
 class TestRequests:
     """A request that changes something."""
 
-    def test_it_is_awaited(self, server: Any, sdk: MagicMock) -> None:
+    def test_it_is_awaited(self, server: Any, sdk: Any) -> None:
         assert server.order(lambda: "request") == "request"
         sdk.stream_and_get.assert_called_once_with("request")
         sdk.api_cancel.assert_not_called()
 
     @pytest.mark.parametrize("when", ["while it is made", "while it is awaited"])
     def test_a_runner_that_is_told_to_stop_cancels_it(
-        self, server: Any, sdk: MagicMock, monkeypatch: pytest.MonkeyPatch, when: str
+        self, server: Any, sdk: Any, monkeypatch: pytest.MonkeyPatch, when: str
     ) -> None:
         if when == "while it is awaited":
             sdk.stream_and_get.side_effect = CancelledActionError
@@ -175,7 +174,7 @@ class TestRequests:
         sdk.api_cancel.assert_called_once_with(["request"], all_users=True, silent=True)
 
     def test_that_it_cannot_be_cancelled_is_said(
-        self, server: Any, sdk: MagicMock, capsys: pytest.CaptureFixture[str]
+        self, server: Any, sdk: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
         sdk.stream_and_get.side_effect = CancelledActionError
         sdk.api_cancel.side_effect = ConnectionRefusedError("refused")
@@ -184,25 +183,25 @@ class TestRequests:
         assert "could not be cancelled: ConnectionRefusedError" in capsys.readouterr().out
 
     @pytest.mark.parametrize("error", [requests.exceptions.ConnectionError("gone"), http_error(503)])
-    def test_a_broken_connection_does_not_end_it(self, server: Any, sdk: MagicMock, error: Exception) -> None:
+    def test_a_broken_connection_does_not_end_it(self, server: Any, sdk: Any, error: Exception) -> None:
         sdk.stream_and_get.side_effect = error
         sdk.get.side_effect = [error, "result"]
         assert server.order(lambda: "request") == "result"
 
-    def test_a_server_that_stays_away_is_worth_a_retry(self, server: Any, sdk: MagicMock) -> None:
+    def test_a_server_that_stays_away_is_worth_a_retry(self, server: Any, sdk: Any) -> None:
         sdk.stream_and_get.side_effect = sdk.get.side_effect = ConnectionResetError("gone")
         with pytest.raises(ActionFailedError) as failure:
             server.order(lambda: "request")
         assert failure.value.exit_code is ExitCode.TRY_AGAIN
         assert sdk.stream_and_get.call_count + sdk.get.call_count == server.ATTEMPTS_TO_REACH
 
-    def test_a_server_that_is_busy_is_asked_again(self, modules: SimpleNamespace, server: Any, sdk: MagicMock) -> None:
+    def test_a_server_that_is_busy_is_asked_again(self, modules: SimpleNamespace, server: Any, sdk: Any) -> None:
         del sdk
         busy = modules.exceptions.ApiServerConnectionError("busy")
         assert server.ask(MagicMock(side_effect=[busy, "request"])) == "request"
         assert server.order(MagicMock(side_effect=[busy, "request"])) == "request"
 
-    def test_a_request_that_may_have_arrived_is_not_made_again(self, server: Any, sdk: MagicMock) -> None:
+    def test_a_request_that_may_have_arrived_is_not_made_again(self, server: Any, sdk: Any) -> None:
         del sdk
         make_request = MagicMock(side_effect=requests.exceptions.ReadTimeout("late"))
         with pytest.raises(ActionFailedError) as failure:
@@ -210,14 +209,14 @@ class TestRequests:
         assert failure.value.exit_code is ExitCode.TRY_AGAIN
         make_request.assert_called_once_with()
 
-    def test_a_refusal_is_not_asked_again(self, server: Any, sdk: MagicMock) -> None:
+    def test_a_refusal_is_not_asked_again(self, server: Any, sdk: Any) -> None:
         sdk.stream_and_get.side_effect = http_error(401)
         with pytest.raises(ActionFailedError) as failure:
             server.order(lambda: "request")
         assert failure.value.exit_code is ExitCode.CREDENTIALS_REFUSED
         sdk.get.assert_not_called()
 
-    def test_a_server_that_was_started_again_has_forgotten_it(self, server: Any, sdk: MagicMock) -> None:
+    def test_a_server_that_was_started_again_has_forgotten_it(self, server: Any, sdk: Any) -> None:
         sdk.stream_and_get.side_effect = RuntimeError("Failed to get request abc: 404")
         with pytest.raises(ActionFailedError) as failure:
             server.order(lambda: "request")
@@ -228,14 +227,14 @@ class TestRequests:
 class TestClusters:
     """Clusters and their jobs."""
 
-    def test_one_that_is_gone_needs_not_be_taken_down(self, modules: SimpleNamespace, sdk: MagicMock) -> None:
+    def test_one_that_is_gone_needs_not_be_taken_down(self, modules: SimpleNamespace, sdk: Any) -> None:
         sdk.stream_and_get.side_effect = modules.exceptions.ClusterDoesNotExist("no such cluster")
-        modules.clusters.ClientClusters().down(CLUSTER)
+        modules.engine.down(CLUSTER)
         sdk.stream_and_get.side_effect = ValueError("no such thing")
         with pytest.raises(ActionFailedError):
-            modules.clusters.ClientClusters().down(CLUSTER)
+            modules.engine.down(CLUSTER)
 
-    def test_what_a_lost_pod_asked_for_is_awaited(self, modules: SimpleNamespace, sdk: MagicMock) -> None:
+    def test_what_a_lost_pod_asked_for_is_awaited(self, modules: SimpleNamespace, sdk: Any) -> None:
         sdk.api_status.return_value = [
             SimpleNamespace(name=name, request_id=f"id of {name}", cluster_name=cluster)
             for name, cluster in (
@@ -247,12 +246,12 @@ class TestClusters:
             )
         ]
         sdk.stream_and_get.side_effect = ["result", ValueError("it failed")]
-        modules.clusters.ClientClusters().await_submissions(CLUSTER)
+        modules.engine.await_submissions(CLUSTER)
         assert [call.args for call in sdk.stream_and_get.call_args_list] == [("id of sky.launch",), ("id of sky.exec",)]
 
     @pytest.mark.parametrize("body", [None, '{"task": "name: train-12345678-1"}'], ids=["not found", "found"])
     def test_a_launch_that_was_not_answered_is_looked_for(
-        self, modules: SimpleNamespace, sdk: MagicMock, body: str | None
+        self, modules: SimpleNamespace, sdk: Any, body: str | None
     ) -> None:
         sdk.exec.side_effect = requests.exceptions.ReadTimeout("late")
         sdk.stream_and_get.side_effect = lambda request: (7, request)
@@ -262,10 +261,10 @@ class TestClusters:
         task = SimpleNamespace(name="train-12345678-1")
         if body is None:
             with pytest.raises(ActionFailedError) as failure:
-                modules.clusters.ClientClusters().exec(task, CLUSTER)
+                modules.engine.exec(task, CLUSTER)
             assert failure.value.exit_code is ExitCode.TRY_AGAIN
         else:
-            assert modules.clusters.ClientClusters().exec(task, CLUSTER) == 7
+            assert modules.engine.exec(task, CLUSTER) == 7
             sdk.stream_and_get.assert_called_once_with("own")
         assert sdk.exec.call_count == 1
 
@@ -273,16 +272,13 @@ class TestClusters:
         """Follow a job whose log breaks off once, and which has these statuses when it is looked at."""
         seen: list[str] = []
         left = iter(statuses)
-        modules.cluster_jobs.sdk.job_status.side_effect = lambda name, ids: {
+        modules.server.sdk.job_status.side_effect = lambda name, ids: {
             ids[0]: SimpleNamespace(value=next(left), name=name)
         }
-        modules.cluster_jobs.job_lib.JobStatus = lambda status: SimpleNamespace(
-            is_terminal=lambda: status in {"SUCCEEDED", "FAILED"}
-        )
-        return modules.cluster_jobs.ClientClusterJobs().follow_job(CLUSTER, 7, on_status=seen.append), seen
+        return modules.engine.follow_job(CLUSTER, 7, on_status=seen.append), seen
 
     def test_a_job_is_followed_over_a_break_and_each_line_comes_once(
-        self, modules: SimpleNamespace, sdk: MagicMock, capsys: pytest.CaptureFixture[str]
+        self, modules: SimpleNamespace, sdk: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
         pieces = iter(["one\ntwo\n", "one\ntwo\nthree\n"])
 
@@ -299,11 +295,11 @@ class TestClusters:
         printed = [line for line in capsys.readouterr().out.splitlines() if "out of reach" not in line]
         assert "".join(printed) == "onetwothree"
 
-    def test_a_job_that_the_cluster_does_not_have(self, modules: SimpleNamespace, sdk: MagicMock) -> None:
+    def test_a_job_that_the_cluster_does_not_have(self, modules: SimpleNamespace, sdk: Any) -> None:
         sdk.tail_logs.side_effect = None
         sdk.job_status.side_effect = lambda *_: {7: None}
         with pytest.raises(ActionFailedError, match="has no job 7"):
-            modules.cluster_jobs.ClientClusterJobs().follow_job(CLUSTER, 7)
+            modules.engine.follow_job(CLUSTER, 7)
 
     @pytest.mark.parametrize(
         ("answer", "codes"),
@@ -317,15 +313,15 @@ class TestClusters:
     def test_exit_codes_are_told_if_the_cluster_can_be_reached(
         self, modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, answer: Any, codes: list[int]
     ) -> None:
-        monkeypatch.setattr(modules.cluster_jobs, "run_on_head", MagicMock(side_effect=[answer]))
-        assert modules.cluster_jobs.ClientClusterJobs().job_exit_codes(CLUSTER, 7) == codes
+        monkeypatch.setattr(type(modules.engine), "run_on_head", MagicMock(side_effect=[answer]))
+        assert modules.engine.job_exit_codes(CLUSTER, 7) == codes
 
 
 class TestMachines:
     """How a machine is reached."""
 
     def machines(
-        self, modules: SimpleNamespace, sdk: MagicMock, cloud: Any, user: str = "sky", docker_user: str | None = None
+        self, modules: SimpleNamespace, sdk: Any, cloud: Any, user: str = "sky", docker_user: str | None = None
     ) -> list[Any]:
         handle = SimpleNamespace(
             cluster_name=CLUSTER,
@@ -342,63 +338,62 @@ class TestMachines:
         modules.machines.directory_utils.get_sky_dir.return_value = "/opt/sky"
         runner = modules.machines.command_runner.SSHCommandRunner
         runner.reset_mock()
-        modules.machines.machines_of(CLUSTER)
+        modules.engine.machines(CLUSTER)
         return list(runner.call_args_list)
 
     @pytest.fixture(autouse=True)
-    def clouds(self, modules: SimpleNamespace, sdk: MagicMock) -> None:
+    def clouds(self, modules: SimpleNamespace, sdk: Any) -> None:
         del sdk
         modules.machines.clouds.Kubernetes = type("Kubernetes", (), {})
         modules.machines.clouds.Slurm = type("Slurm", (), {})
 
-    def test_pods_are_reached_through_the_server(self, modules: SimpleNamespace, sdk: MagicMock) -> None:
+    def test_pods_are_reached_through_the_server(self, modules: SimpleNamespace, sdk: Any) -> None:
         first, second = self.machines(modules, sdk, modules.machines.clouds.Kubernetes())
         assert (first.args[0], second.args[0]) == (("10.0.0.1", 22), ("10.0.0.2", 22))
         proxy = first.kwargs["ssh_proxy_command"]
         assert "/opt/sky/templates/websocket_proxy.py http://sky:46580 demo kubernetes-pod-ssh-proxy" in proxy
         assert "-W '[%h]:%p' sky@127.0.0.1" in proxy
 
-    def test_other_machines_as_skypilot_says(self, modules: SimpleNamespace, sdk: MagicMock) -> None:
+    def test_other_machines_as_skypilot_says(self, modules: SimpleNamespace, sdk: Any) -> None:
         assert self.machines(modules, sdk, object())[0].kwargs["ssh_proxy_command"] is None
 
-    def test_those_of_slurm_are_not(self, modules: SimpleNamespace, sdk: MagicMock) -> None:
+    def test_those_of_slurm_are_not(self, modules: SimpleNamespace, sdk: Any) -> None:
         with pytest.raises(ActionFailedError, match="SkyExecOperator") as failure:
             self.machines(modules, sdk, modules.machines.clouds.Slurm())
         assert failure.value.exit_code is ExitCode.REQUEST_WRONG
 
     @pytest.mark.parametrize(("user", "docker_user"), [("x$(id)", None), ("sky", "x;id"), ("-oProxyCommand", None)])
     def test_those_that_mean_ill_by_the_name_of_their_user_are_not(
-        self, modules: SimpleNamespace, sdk: MagicMock, user: str, docker_user: str | None
+        self, modules: SimpleNamespace, sdk: Any, user: str, docker_user: str | None
     ) -> None:
         with pytest.raises(ActionFailedError, match="cluster demo says that its user is"):
             self.machines(modules, sdk, modules.machines.clouds.Kubernetes(), user, docker_user)
 
-    def test_a_cluster_that_is_not_there(self, modules: SimpleNamespace, sdk: MagicMock) -> None:
+    def test_a_cluster_that_is_not_there(self, modules: SimpleNamespace, sdk: Any) -> None:
         sdk.status.return_value = []
         with pytest.raises(ActionFailedError) as failure:
-            modules.machines.machines_of(CLUSTER)
+            modules.engine.machines(CLUSTER)
         assert failure.value.exit_code is ExitCode.REQUEST_WRONG
 
 
-@pytest.mark.parametrize(("method", "module"), [("managed_jobs", "jobs"), ("services", "serve")])
+@pytest.mark.parametrize(("method", "arguments"), [("managed_jobs", {}), ("services", {"names": None, "pool": False})])
 def test_without_a_controller_there_is_nothing(
-    modules: SimpleNamespace, sdk: MagicMock, method: str, module: str
+    modules: SimpleNamespace, sdk: Any, method: str, arguments: dict[str, Any]
 ) -> None:
     sdk.get.side_effect = modules.exceptions.ClusterNotUpError("no controller")
-    client = {"jobs": modules.jobs.ClientManagedJobs, "serve": modules.serve.ClientServices}[module]()
-    arguments: dict[str, Any] = {} if module == "jobs" else {"names": None, "pool": False}
-    assert getattr(client, method)(**arguments) == []
+    ask = getattr(modules.engine, method)
+    assert ask(**arguments) == []
     sdk.get.side_effect.cluster_status = "STOPPED"
     with pytest.raises(ActionFailedError) as failure:
-        getattr(client, method)(**arguments)
+        ask(**arguments)
     assert failure.value.exit_code is ExitCode.TRY_AGAIN
 
 
-def test_clouds_that_the_server_can_use(modules: SimpleNamespace, sdk: MagicMock) -> None:
+def test_clouds_that_the_server_can_use(modules: SimpleNamespace, sdk: Any) -> None:
     modules.infra.skypilot_config.get_active_workspace.return_value = "default"
     sdk.check.return_value = {"default": {"Kubernetes": ["compute"]}}
     modules.infra.cloud_name = lambda name: name.upper()
-    rows = modules.infra.ClientInfra().check_infra(["kubernetes", "aws"])
+    rows = modules.engine.check_infra(["kubernetes", "aws"])
     assert [(row["cloud"], row["enabled"], row["capabilities"]) for row in rows] == [
         ("kubernetes", True, ["compute"]),
         ("aws", False, []),

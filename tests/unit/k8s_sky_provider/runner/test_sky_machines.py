@@ -76,19 +76,19 @@ class TestAnswers:
 
     def test_a_path_is_below_its_home(self, modules: SimpleNamespace) -> None:
         machine = Machine("/tmp/")  # noqa: S108  # of the machine
-        modules.machines.SkyMachines().upload(machine, "/a", "~/x", into=".")
+        modules.machines.Machines().upload(machine, "/a", "~/x", into=".")
         assert machine.copied == [("/a", "/tmp/x")]  # noqa: S108  # of the machine
 
     def test_a_home_that_is_none_is_an_error_that_names_the_machine(self, modules: SimpleNamespace) -> None:
         machine = Machine(f"/{HOSTILE}")
         with pytest.raises(ActionFailedError, match=r"machine 10\.0\.0\.1-22 does not say well where its home"):
-            modules.machines.SkyMachines().upload(machine, "/a", "x", into="/tmp")  # noqa: S108  # of the machine
+            modules.machines.Machines().upload(machine, "/a", "x", into="/tmp")  # noqa: S108  # of the machine
         assert machine.copied == []
 
     def test_files_are_found(self, modules: SimpleNamespace, tmp_path: Path) -> None:
         (tmp_path / "a b.csv").touch()
         machine = Machine(str(tmp_path))
-        assert modules.machines.SkyMachines().find_on_machine(machine, "[a-c]*.csv") == [f"{tmp_path}/a b.csv"]
+        assert modules.machines.Machines().find_on_machine(machine, "[a-c]*.csv") == [f"{tmp_path}/a b.csv"]
 
     @pytest.mark.parametrize("asked", ["out/", "out/*.csv"])
     def test_others_than_were_asked_for_are_an_error(
@@ -100,14 +100,14 @@ class TestAnswers:
         machine = Machine("/home/sky")
         machine.output = other.run(script, require_outputs=True)[1]
         with pytest.raises(ActionFailedError, match=rf"machine 10\.0\.0\.1-22 was asked for '/home/sky/{asked[:4]}"):
-            modules.machines.SkyMachines().find_on_machine(machine, asked)
+            modules.machines.Machines().find_on_machine(machine, asked)
 
     @pytest.mark.parametrize("output", ["", "hello", "K8S_SKY_FOUND:a\n", "K8S_SKY_FOUND:=a==\n"])
     def test_no_answer_is_an_error(self, modules: SimpleNamespace, output: str) -> None:
         machine = Machine()
         machine.output = output
         with pytest.raises(ActionFailedError, match=r"machine 10\.0\.0\.1-22 does not say what is at") as caught:
-            modules.machines.SkyMachines().find_on_machine(machine, "x")
+            modules.machines.Machines().find_on_machine(machine, "x")
         assert caught.value.exit_code is ExitCode.TRY_AGAIN
 
 
@@ -197,7 +197,7 @@ class TestOutputs:
         machine = Machine()
         machine.output = f"{remote_shell.FOUND}L2hvbWUvc2t5L2EA{modules.outputs.LEFT_OUT}"
         with pytest.raises(ActionFailedError, match=r"'/home/sky/\*' stands for too many files on machine") as caught:
-            modules.machines.SkyMachines().find_on_machine(machine, "*")
+            modules.machines.Machines().find_on_machine(machine, "*")
         assert caught.value.exit_code is ExitCode.REQUEST_WRONG
 
 
