@@ -108,7 +108,9 @@ class ManagedJobs(Tasks):
             all_users=all_users,
             fields=list(FIELDS),
         )
-        return [job_row(row) for row in answer[0]] if answer else []
+        rows = [job_row(row) for row in answer[0]] if answer else []
+        # A client of 0.12 gets them all.
+        return [row for row in rows if statuses is None or row["status"] in statuses]
 
     def _may_have_a_controller(self) -> bool:
         """Tell whether it is worth to ask: SkyPilot would start a controller that never was."""

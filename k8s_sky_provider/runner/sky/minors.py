@@ -40,6 +40,11 @@ def resize_option(*, resize: bool) -> dict[str, Any]:
     return {"resize": True}
 
 
+def statuses_option(statuses: list[str] | None) -> dict[str, Any]:
+    """Return the argument of the client's ``queue_v2`` that chooses by status; before 0.13 it sends all jobs."""
+    return {} if skypilot_version.minor(sky.__version__) < (0, 13) else {"statuses": statuses}
+
+
 def is_too_long(runner: command_runner.CommandRunner, script: str) -> bool:
     """Tell whether a script is too long for a machine's command line; 0.14 asks the machine's runner."""
     ask: Any = getattr(runner, "is_command_length_over_limit", backend_utils.is_command_length_over_limit)

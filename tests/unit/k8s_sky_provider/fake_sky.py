@@ -92,6 +92,10 @@ def signature_of(node: ast.FunctionDef) -> inspect.Signature:
     )
 
 
+calls: list[str] = []
+"""What SkyPilot was asked for since the last :func:`installed`, as ``core.stop('demo', purge=True)``."""
+
+
 class Function(MagicMock):
     """A function of SkyPilot's: what it does not take is an error."""
 
@@ -101,10 +105,19 @@ class Function(MagicMock):
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         self.__dict__["_takes"].bind(*args, **options)
+        words = [*map(word, args), *(f"{name}={word(value)}" for name, value in sorted(options.items()))]
+        calls.append(f"{word(self)}({', '.join(words)})")
         return super().__call__(*args, **options)
 
     def _get_child_mock(self, /, **options: Any) -> MagicMock:
         return MagicMock(**options)
+
+
+def word(value: Any) -> str:
+    """Return how a value is shown in :data:`calls`."""
+    if isinstance(value, enum.Enum):
+        return str(value)
+    return value._extract_mock_name().removeprefix("sky.") if isinstance(value, MagicMock) else repr(value)
 
 
 class _Module(types.ModuleType):
@@ -172,6 +185,7 @@ def installed(minor: str = MINORS[-1]) -> Iterator[None]:
     locks = types.ModuleType("filelock")
     locks.Timeout = type("Timeout", (TimeoutError,), {})  # type: ignore[attr-defined]  # as above
     before = dict(sys.modules)
+    calls.clear()
     finder = _Finder(minor)
     sys.meta_path.insert(0, finder)
     sys.modules["filelock"] = locks

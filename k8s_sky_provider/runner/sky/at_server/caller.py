@@ -16,6 +16,7 @@ from sky.server import common
 from sky.volumes.client import sdk as volumes_sdk
 from sky.volumes.server import core as volumes
 
+from k8s_sky_provider.runner.sky import minors
 from k8s_sky_provider.runner.sky.at_server import server
 from k8s_sky_provider.runner.sky.caller import P, T, none_without_a_controller
 
@@ -35,6 +36,10 @@ def _status(cluster_names: list[str] | None, *, include_handle: bool, **options:
     # The server always sends the handles.
     del include_handle
     return sdk.status(cluster_names, **options)
+
+
+def _queue(*, statuses: list[str] | None, **options: Any) -> common.RequestId[Any]:
+    return jobs_sdk.queue_v2(**options, **minors.statuses_option(statuses))
 
 
 _OF_THE_CLIENT: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -58,7 +63,7 @@ _OF_THE_CLIENT: dict[Callable[..., Any], Callable[..., Any]] = {
     volumes.volume_list: volumes_sdk.ls,
     volumes.volume_delete: volumes_sdk.delete,
     jobs.launch: jobs_sdk.launch,
-    jobs.queue_v2: jobs_sdk.queue_v2,
+    jobs.queue_v2: _queue,
     jobs.cancel: jobs_sdk.cancel,
     jobs.tail_logs: jobs_sdk.tail_logs,
     jobs.pool_apply: jobs_sdk.pool_apply,
