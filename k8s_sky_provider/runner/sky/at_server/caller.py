@@ -39,7 +39,8 @@ def _status(cluster_names: list[str] | None, *, include_handle: bool, **options:
 
 
 def _queue(*, statuses: list[str] | None, **options: Any) -> common.RequestId[Any]:
-    return jobs_sdk.queue_v2(**options, **minors.statuses_option(statuses))
+    request_id: common.RequestId[Any] = jobs_sdk.queue_v2(**options, **minors.statuses_option(statuses))
+    return request_id
 
 
 _OF_THE_CLIENT: dict[Callable[..., Any], Callable[..., Any]] = {

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import io
+import os
 import shlex
 import subprocess
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from k8s_sky_provider.protocol import ExitCode
 from k8s_sky_provider.runner import remote_shell
 from k8s_sky_provider.runner.failure import ActionFailedError
+from k8s_sky_provider.runner.remote_shell import CommandOutput
 from unit.k8s_sky_provider import fake_sky
 
 if TYPE_CHECKING:
@@ -71,6 +74,46 @@ class Machine:
         self.copied.append((source, target))
 
 
+class Answering:
+    """A machine that says always the same; what ends a command there is heard."""
+
+    node_id = "10.0.0.1-22"
+    is_too_long = False
+
+    def __init__(self, code: int, output: str, complaint: str = "") -> None:
+        self.code, self.output, self.complaint = code, output, complaint
+        self.runs: list[tuple[str, dict[str, Any]]] = []
+
+    def is_command_length_over_limit(self, script: str) -> bool:
+        assert script == "date"
+        return self.is_too_long
+
+    def run(self, script: str, **options: Any) -> Any:
+        self.runs.append((script, options))
+        if "require_outputs" in options:
+            return self.code, self.output, self.complaint
+        return 0 if script == remote_shell.end("mark") and self.complaint else self.code
+
+
+class OfKubernetes(Answering):
+    """A pod."""
+
+
+class Waiting(Answering):
+    """A machine whose command waits until it is ended."""
+
+    def __init__(self, *, ends: bool) -> None:
+        super().__init__(255, "until now", "gone")
+        self.ends, self.over = ends, threading.Event()
+
+    def run(self, script: str, **options: Any) -> Any:
+        if "require_outputs" in options:
+            self.over.wait(30)
+        elif self.ends:
+            self.over.set()
+        return super().run(script, **options)
+
+
 class TestAnswers:
     """A machine's answers are held against what it was asked."""
 
@@ -108,6 +151,131 @@ class TestAnswers:
         machine.output = output
         with pytest.raises(ActionFailedError, match=r"machine 10\.0\.0\.1-22 does not say what is at") as caught:
             modules.machines.Machines().find_on_machine(machine, "x")
+        assert caught.value.exit_code is ExitCode.TRY_AGAIN
+
+
+class TestReaching:
+    """The machines of a cluster."""
+
+    @pytest.mark.parametrize(("status", "asks"), [("UP", False), ("INIT", True), (None, True)])
+    def test_the_cloud_is_asked_about_a_cluster_that_is_not_up(
+        self, modules: SimpleNamespace, status: str | None, asks: bool
+    ) -> None:
+        state, known = modules.machines.global_user_state, modules.machines.status_lib.ClusterStatus
+        record = None if status is None else {"status": known(status)}
+        state.get_cluster_from_name.return_value = record
+        state.get_handle_from_cluster_name.return_value.get_command_runners.return_value = ["head", "worker"]
+        check = modules.machines.backend_utils.check_cluster_available
+        check.reset_mock()
+        assert modules.machines.Machines().machines("demo") == ["head", "worker"]
+        assert check.called is asks
+
+    def test_a_copy_is_sent_by_rsyncs_own_protocol(
+        self, modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("RSYNC_PROTECT_ARGS", raising=False)
+        machine = Machine()
+        modules.machines.Machines().download(machine, "/s", "/t")
+        assert (machine.copied, os.environ["RSYNC_PROTECT_ARGS"]) == ([("/s", "/t")], "1")
+
+    @pytest.mark.parametrize("what", ["upload", "find_on_machine"])
+    def test_one_that_fails(self, modules: SimpleNamespace, what: str) -> None:
+        machine = SimpleNamespace(run=lambda *_, **__: (1, "", " no way \n"), node_id="m")
+        engine = modules.machines.Machines()
+        with pytest.raises(ActionFailedError, match="no way$") as caught:
+            if what == "upload":
+                engine.upload(machine, "/a", "/t", into="/i")
+            else:
+                engine.find_on_machine(machine, "/x")
+        wrong = ExitCode.REQUEST_WRONG if what == "upload" else ExitCode.TRY_AGAIN
+        assert caught.value.exit_code is wrong
+
+    def test_a_directory_is_made_before_a_copy(self, modules: SimpleNamespace, tmp_path: Path) -> None:
+        machine = Machine(str(tmp_path))
+        modules.machines.Machines().upload(machine, "/a", "new/x", into="new")
+        assert (tmp_path / "new").is_dir()
+        assert machine.copied == [("/a", f"{tmp_path}/new/x")]
+
+
+class TestCommands:
+    """A command on several machines."""
+
+    @pytest.fixture(autouse=True)
+    def of_kubernetes(self, modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(modules.machines.command_runner, "KubernetesCommandRunner", OfKubernetes)
+        monkeypatch.setattr(modules.machines, "SECONDS_TO_COLLECT", 0.2)
+
+    def run(self, modules: SimpleNamespace, *machines: Any, timeout: float | None = None) -> Any:
+        return modules.machines.Machines().run_command(
+            dict(enumerate(machines)), "date", mark="mark", connect_timeout=9, timeout=timeout
+        )
+
+    def test_each_has_its_output(self, modules: SimpleNamespace) -> None:
+        head, worker = Answering(0, "a"), Answering(7, "b")
+        assert self.run(modules, head, worker) == {
+            0: CommandOutput(exit_code=0, output="a", timed_out=False),
+            1: CommandOutput(exit_code=7, output="b", timed_out=False),
+        }
+        options = {"require_outputs": True, "separate_stderr": True, "connect_timeout": 9}
+        assert head.runs == [("date", {**options, "streaming_prefix": "(rank 0) "})]
+        self.run(modules, alone := Answering(0, ""))
+        assert alone.runs[0][1]["streaming_prefix"] is None
+
+    @pytest.mark.parametrize(
+        ("machine", "is_lost"),
+        [
+            ((255, "x"), True),
+            ((1, "x"), False),
+            ((0, ""), False),
+        ],
+    )
+    def test_a_lost_connection_by_ssh(self, modules: SimpleNamespace, machine: tuple[int, str], is_lost: bool) -> None:
+        self.check_lost(modules, Answering(machine[0], "", machine[1]), is_lost=is_lost)
+
+    @pytest.mark.parametrize(
+        ("code", "complaint", "is_lost"),
+        [(1, "no such pod", True), (1, "command terminated with exit code 1", False), (0, "", False)],
+    )
+    def test_a_lost_connection_by_kubectl(
+        self, modules: SimpleNamespace, code: int, complaint: str, is_lost: bool
+    ) -> None:
+        self.check_lost(modules, OfKubernetes(code, "", complaint), is_lost=is_lost)
+
+    def check_lost(self, modules: SimpleNamespace, machine: Any, *, is_lost: bool) -> None:
+        if is_lost:
+            with pytest.raises(ActionFailedError, match=f"machine 0 is out of reach: {machine.complaint}") as caught:
+                self.run(modules, machine)
+            assert caught.value.exit_code is ExitCode.TRY_AGAIN
+            assert machine.runs[-1][0] == remote_shell.end("mark")
+        else:
+            self.run(modules, machine)
+            assert len(machine.runs) == 1
+
+    @pytest.mark.parametrize("ends", [True, False])
+    def test_one_that_takes_too_long_is_ended(self, modules: SimpleNamespace, ends: bool) -> None:
+        machine = Waiting(ends=ends)
+        try:
+            outputs = self.run(modules, machine, timeout=0.1)
+        finally:
+            machine.over.set()
+        code, output = (255, "until now") if ends else (255, "")
+        # A code of 255 is no lost connection here: the command was ended.
+        assert outputs == {0: CommandOutput(exit_code=code, output=output, timed_out=True)}
+
+    def test_one_that_is_too_long_is_not_begun(self, modules: SimpleNamespace) -> None:
+        machine = Answering(0, "")
+        machine.is_too_long = True
+        with pytest.raises(ActionFailedError, match=r"too long for this cluster \(4 characters\)") as caught:
+            self.run(modules, machine)
+        assert (caught.value.exit_code, machine.runs) == (ExitCode.REQUEST_WRONG, [])
+
+    def test_what_cannot_be_ended_is_said(self, modules: SimpleNamespace) -> None:
+        engine = modules.machines.Machines()
+        good, bad = Answering(0, ""), Answering(255, "")
+        engine.end_command({0: good}, "mark")
+        assert good.runs == [(remote_shell.end("mark"), {"stream_logs": False})]
+        with pytest.raises(ActionFailedError, match=r"machine \[1\] is out of reach: the command may still") as caught:
+            engine.end_command({0: good, 1: bad}, "mark")
         assert caught.value.exit_code is ExitCode.TRY_AGAIN
 
 
