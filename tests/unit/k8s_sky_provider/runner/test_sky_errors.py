@@ -234,7 +234,7 @@ class TestResources:
         try:
             raise ConnectionError("(401) Unauthorized")
         except ConnectionError:
-            logging.getLogger(logger).error(message, *(["x"] if "%" in message else []))
+            logging.getLogger(logger).exception(message, *(["x"] if "%" in message else []))
         failure = errors.explain(raised("ResourcesUnavailableError", "none"))
         assert ("Unauthorized" in failure.reason) is is_kept
         # What was said once is not said again.

@@ -178,17 +178,25 @@ class TestReaching:
         modules.machines.Machines().download(machine, "/s", "/t")
         assert (machine.copied, os.environ["RSYNC_PROTECT_ARGS"]) == ([("/s", "/t")], "1")
 
-    @pytest.mark.parametrize("what", ["upload", "find_on_machine"])
-    def test_one_that_fails(self, modules: SimpleNamespace, what: str) -> None:
+    @pytest.mark.parametrize(
+        ("method", "arguments", "options", "exit_code"),
+        [
+            ("upload", ("/a", "/t"), {"into": "/i"}, ExitCode.REQUEST_WRONG),
+            ("find_on_machine", ("/x",), {}, ExitCode.TRY_AGAIN),
+        ],
+    )
+    def test_one_that_fails(
+        self,
+        modules: SimpleNamespace,
+        method: str,
+        arguments: tuple[str, ...],
+        options: dict[str, str],
+        exit_code: ExitCode,
+    ) -> None:
         machine = SimpleNamespace(run=lambda *_, **__: (1, "", " no way \n"), node_id="m")
-        engine = modules.machines.Machines()
-        with pytest.raises(ActionFailedError, match="no way$") as caught:
-            if what == "upload":
-                engine.upload(machine, "/a", "/t", into="/i")
-            else:
-                engine.find_on_machine(machine, "/x")
-        wrong = ExitCode.REQUEST_WRONG if what == "upload" else ExitCode.TRY_AGAIN
-        assert caught.value.exit_code is wrong
+        with pytest.raises(ActionFailedError, match=r"no way$") as caught:
+            getattr(modules.machines.Machines(), method)(machine, *arguments, **options)
+        assert caught.value.exit_code is exit_code
 
     def test_a_directory_is_made_before_a_copy(self, modules: SimpleNamespace, tmp_path: Path) -> None:
         machine = Machine(str(tmp_path))
