@@ -268,6 +268,24 @@ class TestClusters:
             sdk.stream_and_get.assert_called_once_with("own")
         assert sdk.exec.call_count == 1
 
+    def test_one_without_a_name_of_its_own_is_not(self, modules: SimpleNamespace, sdk: Any) -> None:
+        sdk.exec.side_effect = requests.exceptions.ReadTimeout("late")
+        sdk.api_status.return_value = [SimpleNamespace(name="sky.exec", request_id="other", request_body="None")]
+        with pytest.raises(ActionFailedError, match="late") as failure:
+            modules.engine.exec(SimpleNamespace(name=None), CLUSTER)
+        assert failure.value.exit_code is ExitCode.TRY_AGAIN
+
+    def test_a_log_that_cannot_be_read_is_given_up(self, modules: SimpleNamespace, sdk: Any) -> None:
+        sdk.tail_logs.side_effect = requests.exceptions.ConnectionError("gone")
+        with pytest.raises(ActionFailedError, match="gone") as failure:
+            modules.engine.follow_job(CLUSTER, 7)
+        assert failure.value.exit_code is ExitCode.TRY_AGAIN
+        assert sdk.tail_logs.call_count == modules.server.ATTEMPTS_TO_REACH
+        sdk.tail_logs.side_effect = ValueError("odd")
+        with pytest.raises(ActionFailedError, match="odd"):
+            modules.engine.follow_job(CLUSTER, 7)
+        assert sdk.tail_logs.call_count == modules.server.ATTEMPTS_TO_REACH + 1
+
     def follow(self, modules: SimpleNamespace, statuses: list[str]) -> tuple[str, list[str]]:
         """Follow a job whose log breaks off once, and which has these statuses when it is looked at."""
         seen: list[str] = []
@@ -353,6 +371,44 @@ class TestMachines:
         proxy = first.kwargs["ssh_proxy_command"]
         assert "/opt/sky/templates/websocket_proxy.py http://sky:46580 demo kubernetes-pod-ssh-proxy" in proxy
         assert "-W '[%h]:%p' sky@127.0.0.1" in proxy
+
+    def test_a_command_is_run_on_the_first(self, modules: SimpleNamespace, sdk: Any) -> None:
+        head = MagicMock(**{"run.return_value": (0, "out", "complaint")})
+        modules.machines.command_runner.SSHCommandRunner.side_effect = [head, MagicMock(), head, MagicMock()]
+        self.machines(modules, sdk, object())
+        assert modules.engine.run_on_head(CLUSTER, "date") == (0, "out", "complaint")
+        head.run.assert_called_once_with("date", require_outputs=True, separate_stderr=True, stream_logs=False)
+
+    @pytest.mark.parametrize("refreshed", ["UP", "STOPPED"])
+    def test_the_cloud_is_asked_about_a_cluster_that_is_not_up(
+        self, modules: SimpleNamespace, sdk: Any, refreshed: str
+    ) -> None:
+        known = modules.machines.status_lib.ClusterStatus
+        handle = SimpleNamespace(cached_external_ips=[])
+        records = [[SimpleNamespace(status=known(name), handle=handle)] for name in ("INIT", refreshed)]
+        for (record,) in records:
+            record.credentials = None
+        sdk.status.side_effect = records
+        reason = "does not say how cluster demo is reached" if refreshed == "UP" else "not up: its status is STOPPED"
+        with pytest.raises(ActionFailedError, match=reason) as failure:
+            modules.engine.machines(CLUSTER)
+        assert failure.value.exit_code is ExitCode.TRY_AGAIN
+        modes = [call.kwargs["refresh"].name for call in sdk.status.call_args_list]
+        assert modes == ["NONE", "FORCE"]
+        assert [call.kwargs["_include_credentials"] for call in sdk.status.call_args_list] == [True, False]
+
+    @pytest.mark.parametrize("missing", ["handle", "credentials", "addresses"])
+    def test_one_that_the_server_does_not_describe(self, modules: SimpleNamespace, sdk: Any, missing: str) -> None:
+        handle = SimpleNamespace(cached_external_ips=[] if missing == "addresses" else ["10.0.0.1"])
+        record = SimpleNamespace(
+            status=modules.machines.status_lib.ClusterStatus.UP,
+            handle=None if missing == "handle" else handle,
+            credentials=None if missing == "credentials" else {"ssh_user": "sky"},
+        )
+        sdk.status.return_value = [record]
+        with pytest.raises(ActionFailedError, match="does not say how cluster demo is reached") as failure:
+            modules.engine.machines(CLUSTER)
+        assert failure.value.exit_code is ExitCode.TRY_AGAIN
 
     def test_other_machines_as_skypilot_says(self, modules: SimpleNamespace, sdk: Any) -> None:
         assert self.machines(modules, sdk, object())[0].kwargs["ssh_proxy_command"] is None
