@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sqlite3
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -843,18 +844,17 @@ class TestReading:
         with pytest.raises(RuntimeError, match="no way for python"):
             read_on(SimpleNamespace(run=run), self.log([]))
 
-    def test_a_program_that_waits_on_is_ended(self, read_on: Any) -> None:
-        ended: list[int] = []
+    def test_a_program_that_waits_on_is_ended(self, read_on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        begun = threading.Event()
+        clock = SimpleNamespace(monotonic=lambda: 100.0 if begun.is_set() else 0.0, sleep=time.sleep)
+        monkeypatch.setattr(ours("log_reader"), "time", clock)
+        programs: list[subprocess.Popen[bytes]] = []
 
         def run(command: str, *, log_path: str, **_: Any) -> int:
             del command
-            import subprocess
+            programs.append(subprocess.Popen(["sh", "-c", f"sleep 60; : {log_path}"]))
+            begun.set()
+            return programs[0].wait()
 
-            ended.append(subprocess.run(["sh", "-c", f"sleep 30; : {log_path}"], check=False).returncode)
-            return 0
-
-        read_on(SimpleNamespace(run=run), self.log([]))
-        deadline = time.monotonic() + 20
-        while not ended and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert ended == [-9]
+        assert read_on(SimpleNamespace(run=run), self.log([])) is None
+        assert programs[0].wait(30) == -9
