@@ -313,6 +313,16 @@ class TestClusters:
         printed = [line for line in capsys.readouterr().out.splitlines() if "out of reach" not in line]
         assert "".join(printed) == "onetwothree"
 
+    def test_between_two_looks_there_is_a_pause(
+        self, modules: SimpleNamespace, sdk: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        del sdk
+        waited: list[float] = []
+        monkeypatch.setattr(modules.server, "SECONDS_BETWEEN_LOOKS", 7.0)
+        monkeypatch.setattr("time.sleep", waited.append)
+        assert self.follow(modules, ["PENDING", "RUNNING", "FAILED"]) == ("FAILED", ["PENDING", "RUNNING", "FAILED"])
+        assert waited == [7, 7]
+
     def test_a_job_that_the_cluster_does_not_have(self, modules: SimpleNamespace, sdk: Any) -> None:
         sdk.tail_logs.side_effect = None
         sdk.job_status.side_effect = lambda *_: {7: None}

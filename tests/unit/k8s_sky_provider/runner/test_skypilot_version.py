@@ -105,6 +105,16 @@ class TestMinors:
             minors.resize_option(resize=True)
         assert caught.value.exit_code is ExitCode.REQUEST_WRONG
 
+    @pytest.mark.parametrize("version", ["0.13.0", "0.14.1"])
+    def test_0_13_is_new_enough(self, minors: Any, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+        monkeypatch.setattr(minors.sky, "__version__", version)
+        assert minors.resize_option(resize=True) == {"resize": True}
+        assert minors.statuses_option(["RUNNING"]) == {"statuses": ["RUNNING"]}
+
+    def test_a_client_of_0_12_sends_all_jobs(self, minors: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(minors.sky, "__version__", "0.12.3.post1")
+        assert minors.statuses_option(["RUNNING"]) == {}
+
     def test_the_length_of_a_command_is_asked_of_whom_knows(self, minors: Any) -> None:
         newer = MagicMock()
         newer.is_command_length_over_limit.return_value = False
