@@ -347,6 +347,28 @@ class TestOutputs:
         kept, _ = self.read(modules, data[:200_000])
         assert (kept, modules.outputs.is_cut(kept)) == (data[:200_000].decode(), False)
 
+    def test_who_follows_the_log_sees_each_line_at_once(self, modules: SimpleNamespace, tmp_path: Path) -> None:
+        log, seen = tmp_path / "log", []
+
+        class Stream(io.RawIOBase):
+            lines = iter([b"one\n", b"two\n", b""])
+
+            def readable(self) -> bool:
+                return True
+
+            def readinto(self, buffer: Any) -> int:
+                seen.append(log.read_text() if log.exists() else "")
+                line = next(self.lines)
+                buffer[: len(line)] = line
+                return len(line)
+
+        nothing: dict[str, Any] = dict.fromkeys(
+            ("end_streaming_at", "line_processor", "streaming_prefix", "skip_lines")
+        )
+        options = {"stream_logs": False, "replace_crlf": False, "start_streaming_at": "", "log_path": str(log)}
+        modules.outputs._read(Stream(), io.StringIO(), SimpleNamespace(**nothing, **options))
+        assert seen[-1] == "one\ntwo\n"
+
     def test_a_long_line_has_its_prefix_once(self, modules: SimpleNamespace) -> None:
         _, shown = self.read(modules, b"x" * 200_000 + b"\ny\n", streaming_prefix="(rank 1) ")
         assert shown == f"(rank 1) {'x' * 200_000}\n(rank 1) y\n"
