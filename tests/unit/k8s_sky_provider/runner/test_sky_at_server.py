@@ -154,7 +154,12 @@ class TestRequests:
 
     @pytest.mark.parametrize("when", ["while it is made", "while it is awaited"])
     def test_a_runner_that_is_told_to_stop_cancels_it(
-        self, server: Any, sdk: Any, monkeypatch: pytest.MonkeyPatch, when: str
+        self,
+        server: Any,
+        sdk: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        when: str,
     ) -> None:
         if when == "while it is awaited":
             sdk.stream_and_get.side_effect = CancelledActionError
@@ -172,6 +177,7 @@ class TestRequests:
             server.order(lambda: "request")
         # Whose request it is, the server knows: a token's user is not the one that this pod is.
         sdk.api_cancel.assert_called_once_with(["request"], all_users=True, silent=True)
+        assert "Cancelling request request at the SkyPilot API server" in capsys.readouterr().out
 
     def test_that_it_cannot_be_cancelled_is_said(
         self, server: Any, sdk: Any, capsys: pytest.CaptureFixture[str]
