@@ -47,7 +47,7 @@ def texts(*parts: str) -> st.SearchStrategy[str]:
 @pytest.fixture(scope="module")
 def engines() -> Iterator[SimpleNamespace]:
     with fake_sky.installed():
-        package = "k8s_sky_provider.runner.engine"
+        package = "k8s_sky_provider.runner.sky"
         names = ("errors", "cluster_jobs", "tasks", "jobs", "storage")
         yield SimpleNamespace(**{name: importlib.import_module(f"{package}.{name}") for name in names})
 
