@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST_AIRFLOW := .build/matrix/airflow-2.11-cncf-kubernetes-10.20
 UPSTREAM := .build/upstream/venv
-# The newest SkyPilot, with no cloud's extra: it is asked what it makes of task files.
 SKYPILOT := .build/skypilot
+# The newest SkyPilot with what it needs, but for any cloud: it is asked what it makes of task files.
+SKYPILOT_VENV := .build/skypilot-venv
 SKYPILOT_LOCK := $(lastword $(sort $(wildcard requirements/skypilot-0.*.txt)))
 
 .PHONY: help
@@ -30,11 +31,11 @@ lint: $(VENV)/installed ## ruff and shellcheck
 	$(BIN)/shellcheck -x $$(git ls-files hack images .ci | xargs grep -lE '^#!.*(bash|sh)$$')
 
 .PHONY: types
-types: $(VENV)/installed ## mypy, strict
+types: $(VENV)/installed $(SKYPILOT)/installed ## mypy, strict, with SkyPilot's own types
 	$(BIN)/mypy
 
 .PHONY: test-unit
-test-unit: $(VENV)/installed ## unit tests, without a cluster
+test-unit: $(VENV)/installed $(SKYPILOT)/installed ## unit tests, without a cluster
 	$(BIN)/pytest tests/unit -n auto
 
 .PHONY: golden
@@ -42,11 +43,11 @@ golden: $(VENV)/installed ## write what every operator sends anew, into tests/un
 	GOLDEN=rewrite $(BIN)/pytest tests/unit/k8s_sky_provider/test_golden.py -q
 
 .PHONY: test-oldest-airflow
-test-oldest-airflow: $(OLDEST_AIRFLOW)/installed ## unit tests on the oldest Airflow that is supported
+test-oldest-airflow: $(OLDEST_AIRFLOW)/installed $(SKYPILOT)/installed ## unit tests on the oldest Airflow that is supported
 	$(OLDEST_AIRFLOW)/bin/pytest tests/unit -n auto
 
 .PHONY: test-matrix
-test-matrix: $(VENV)/installed ## tests on all versions of Airflow, SkyPilot and Kubernetes, into docs/versions.md; CELLS="name ..." for some
+test-matrix: $(VENV)/installed $(SKYPILOT)/installed ## tests on all versions of Airflow, SkyPilot and Kubernetes, into docs/versions.md; CELLS="name ..." for some
 	$(BIN)/python hack/test_matrix.py $(CELLS)
 
 .PHONY: test-chart
@@ -54,7 +55,7 @@ test-chart: $(VENV)/installed tools ## the chart as helm renders it
 	$(BIN)/pytest tests/chart
 
 .PHONY: test-skypilot
-test-skypilot: $(VENV)/installed $(SKYPILOT)/installed ## what our operators and runner, and SkyPilot itself, make of 180 task files
+test-skypilot: $(VENV)/installed $(SKYPILOT_VENV)/installed ## what our operators and runner, and SkyPilot itself, make of 180 task files
 	$(BIN)/pytest tests/skypilot -q
 
 .PHONY: test-e2e
@@ -63,7 +64,7 @@ test-e2e: $(VENV)/installed ## real DAGs on a local Kubernetes
 	$(BIN)/pytest tests/e2e -m "not slow"
 
 .PHONY: test-fuzz
-test-fuzz: $(VENV)/installed ## 10,000 cases for each of what the unit tests give 200
+test-fuzz: $(VENV)/installed $(SKYPILOT)/installed ## 10,000 cases for each of what the unit tests give 200
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest tests/unit/k8s_sky_provider/test_fuzz.py tests/unit/k8s_sky_provider/test_hostile_text.py -n auto
 
 .PHONY: test-slow
@@ -85,11 +86,11 @@ fault-table: $(VENV)/installed ## run the tests that break things and write the 
 	$(BIN)/pytest tests/e2e -m faults --fault-table
 
 .PHONY: bench
-bench: $(VENV)/installed deploy ## measure, side by side in one run
+bench: $(VENV)/installed $(SKYPILOT)/installed deploy ## measure, side by side in one run
 	AIRFLOW_HOME=$(CURDIR)/.build/airflow AIRFLOW__LOGGING__LOGGING_LEVEL=WARNING PYTHONPATH=hack:tests $(BIN)/python -m benchmarks
 
 .PHONY: bench-hostile-text
-bench-hostile-text: $(VENV)/installed ## the part of it that needs no cluster: what text that is made to hold a reader up costs
+bench-hostile-text: $(VENV)/installed $(SKYPILOT)/installed ## the part of it that needs no cluster: what text that is made to hold a reader up costs
 	AIRFLOW_HOME=$(CURDIR)/.build/airflow AIRFLOW__LOGGING__LOGGING_LEVEL=WARNING PYTHONPATH=hack:tests $(BIN)/python -m benchmarks.hostile_text
 
 .PHONY: deploy
@@ -125,11 +126,15 @@ $(VENV)/installed: requirements/dev.txt pyproject.toml hack/venv
 	hack/venv $(VENV)
 	@touch $@
 
+$(SKYPILOT)/installed: $(wildcard requirements/skypilot-0.*.txt) hack/skypilot-source | $(VENV)/installed
+	hack/skypilot-source $(BIN)/uv
+	@touch $@
+
 $(UPSTREAM)/installed: requirements/upstream.txt pyproject.toml hack/venv
 	hack/venv $(@D) $<
 	@touch $@
 
-$(SKYPILOT)/installed: $(SKYPILOT_LOCK) hack/venv
+$(SKYPILOT_VENV)/installed: $(SKYPILOT_LOCK) hack/venv
 	hack/venv $(@D) $< skypilot setuptools
 	@touch $@
 

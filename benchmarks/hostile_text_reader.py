@@ -65,11 +65,11 @@ def _texts(units: Iterable[str], ends: Iterable[str] = ENDS) -> Iterator[tuple[s
 def _readers(directory: Path) -> dict[str, tuple[Callable[[str], object], Iterable[str]]]:
     """Return what reads text from outside, and what texts are made of to hold it up."""
     engine = {
-        name: importlib.import_module(f"k8s_sky_provider.runner.engine.{name}")
+        name: importlib.import_module(f"k8s_sky_provider.runner.sky.{name}")
         for name in ("cluster_jobs", "errors", "files")
     }
     errors, sky_exceptions = engine["errors"], importlib.import_module("sky.exceptions")
-    server = importlib.import_module("k8s_sky_provider.runner.engine_client.server")
+    server = importlib.import_module("k8s_sky_provider.runner.sky.at_server.server")
     file = directory / "file"
     owner = protocol.Owner(deployment="d", dag_id="d", run_id="r", task_id="t")
 
@@ -224,7 +224,7 @@ class _LineProcessor(contextlib.nullcontext[None]):
 
 
 def _command_on_a_machine() -> None:
-    outputs = importlib.import_module("k8s_sky_provider.runner.engine.outputs")
+    outputs = importlib.import_module("k8s_sky_provider.runner.sky.outputs")
     options: dict[str, Any] = dict.fromkeys(("end_streaming_at", "streaming_prefix", "replace_crlf", "stream_logs"))
     options |= {"log_path": "/dev/null", "skip_lines": ["bash: "], "start_streaming_at": ""}
     arguments = SimpleNamespace(**options, line_processor=_LineProcessor())

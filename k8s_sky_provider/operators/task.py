@@ -116,9 +116,7 @@ def check_task(task: object, source: str) -> dict[str, Any]:
     :param source: named in the errors: the file or the argument the task came from
     :raises SkyRequestError: if it is no mapping, has an unknown key, or a value of a wrong type
     """
-    given = read_section(task, sections.TASK, source, "task")
-    # SkyPilot fails of an empty `envs:`.
-    checked = {key: value for key, value in given.items() if value is not None}
+    checked = read_section(task, sections.TASK, source, "task")
     check_has_no_secret(checked, source)
     if isinstance(checked.get("envs"), Mapping):
         # As SkyPilot does; YAML reads 2026-01-01 as a date, which JSON does not know.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from k8s_sky_provider.runner.engine_interface import Engine
+    from k8s_sky_provider.runner.sky import Engine
     from k8s_sky_provider.runner.store import Store
 
 _told_to_stop = threading.Event()
@@ -43,16 +43,16 @@ def _sky_engine() -> Engine:
     try:
         skypilot_version.check()
         if "SKYPILOT_API_SERVER_ENDPOINT" in os.environ:
-            from k8s_sky_provider.runner.engine_client import SkyClientEngine
+            from k8s_sky_provider.runner.sky.at_server import EngineAtServer
 
-            return SkyClientEngine()
-        from k8s_sky_provider.runner.engine import SkyEngine
+            return EngineAtServer()
+        from k8s_sky_provider.runner.sky import Engine
     except ImportError as error:
         raise ActionFailedError(
             ExitCode.DEPLOYMENT_WRONG, f"the image's SkyPilot cannot be used: {error}; build it from images/skypilot"
         ) from error
 
-    return SkyEngine()
+    return Engine()
 
 
 def _store(home: Path) -> Store:

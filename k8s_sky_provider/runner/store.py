@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from k8s_sky_provider.protocol import JsonValue
-    from k8s_sky_provider.runner.engine_interface import Engine
+    from k8s_sky_provider.runner.sky import Engine
 
 SECONDS_OF_A_DAY = 86400
 SECONDS_BETWEEN_TRIES = 1.0

@@ -30,7 +30,7 @@ from sky.provision import docker_utils  # noqa: E402
 from sky.provision.kubernetes import instance  # noqa: E402
 from sky.utils import command_runner, message_utils  # noqa: E402
 
-from k8s_sky_provider.runner.engine.machines import SkyMachines  # noqa: E402
+from k8s_sky_provider.runner.sky.machines import Machines  # noqa: E402
 
 HOSTILE = "x'$(touch${IFS}EXECUTED)'"
 SECRET = "secret of the pod"
@@ -136,7 +136,8 @@ def check_downloads(machine: Any) -> None:
     (HOME / "sky_workdir" / "elsewhere").symlink_to(HOME / ".sky")
     with refused("download through a link to the state"):
         engine.download(machine, f"{MACHINE}/evil/", f"{HOME}/sky_workdir/elsewhere/")
-    backend = CloudVmRayBackend()
+    backend_of: Any = CloudVmRayBackend
+    backend = backend_of()
     handle = SimpleNamespace(
         is_grpc_enabled_with_flag=False, cluster_name="demo", get_command_runners=lambda: [machine]
     )
@@ -192,7 +193,7 @@ os.chdir(ROOT)
 install("ssh", SSH)
 install("kubectl", KUBECTL)
 write(MACHINE / "home", str(MACHINE))
-engine = SkyMachines()
+engine = Machines()
 for machine in (
     command_runner.SSHCommandRunner(("machine", 22), "sky", None),
     command_runner.KubernetesCommandRunner((("namespace", "context"), "pod"), container="ray-node"),

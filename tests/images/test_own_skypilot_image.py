@@ -38,7 +38,7 @@ def test_it_has_another_cloud_and_all_that_ours_has(tool: Tool, tmp_path: Path, 
     try:
         assert tool.entry_point(own) == tool.entry_point(image)
         with container(tool, own, "1000:1000") as running:
-            done = running.exec("python", "-c", "import boto3, k8s_sky_provider.runner.engine")
+            done = running.exec("python", "-c", "import boto3, k8s_sky_provider.runner.sky")
             assert done.returncode == 0, done.stdout
             version = running.exec("sky", "--version").stdout
             assert version.startswith("skypilot, version ")

@@ -22,9 +22,9 @@ from sky.volumes import volume as sky_volume
 
 from k8s_sky_provider.protocol import TaskOverrides
 from k8s_sky_provider.runner import state
-from k8s_sky_provider.runner.engine.jobs import SkyManagedJobs
-from k8s_sky_provider.runner.engine.storage import wanted_volume
-from k8s_sky_provider.runner.engine.tasks import SkyTasks
+from k8s_sky_provider.runner.sky.jobs import ManagedJobs
+from k8s_sky_provider.runner.sky.storage import wanted_volume
+from k8s_sky_provider.runner.sky.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +49,8 @@ def of_the_request(kind: str, sent: Any) -> Any:
     if kind == "volumes":
         return written_volume(wanted_volume(sent, {}))
     if kind == "jobs":
-        return written_job(SkyManagedJobs().load_job(sent, TaskOverrides(), "job", list))
-    return written_task(SkyTasks().load_task(sent, TaskOverrides(), list))
+        return written_job(ManagedJobs().load_job(sent, TaskOverrides(), "job", list))
+    return written_task(Tasks().load_task(sent, TaskOverrides(), list))
 
 
 def written_task(task: sky.Task) -> Any:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 CORPUS = HERE / "corpus"
-SKYPILOT = REPOSITORY / ".build" / "skypilot" / "bin" / "python"
+SKYPILOT = REPOSITORY / ".build" / "skypilot-venv" / "bin" / "python"
 FILES = sorted(CORPUS.rglob("*.yaml"))
 
 OURS_ALONE = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from k8s_sky_provider.runner.actions.run import Run
-    from k8s_sky_provider.runner.engine_interface import Machines
+    from k8s_sky_provider.runner.sky.machines import Machines
 
 # What rsync's wildcards begin with.
 _WILDCARDS = frozenset("*?[")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from k8s_sky_provider.runner.engine_interface import Engine
+    from k8s_sky_provider.runner.sky import Engine
     from k8s_sky_provider.runner.store import Store
 
 

@@ -148,7 +148,6 @@ def serve_logs(run: Run) -> Outcome:
         replica=replica,
         follow=arguments["follow"],
         tail=arguments["tail"],
-        pool=False,
     )
     return Outcome(return_value=name)
 

@@ -18,7 +18,7 @@ def test_its_user_is_a_number_of_which_kubernetes_can_tell_that_it_is_not_roots(
 
 
 def test_skypilots_script_is_executable_and_has_its_old_date() -> None:
-    """At run time nothing can make it so (runner/engine/rsync.py)."""
+    """At run time nothing can make it so (runner/sky/rsync.py)."""
     made, dated = DOCKERFILE.index("chmod +x sky/utils/kubernetes/rsync_helper.sh"), DOCKERFILE.index("-exec touch -d")
     assert made < dated
 

@@ -360,7 +360,7 @@ values = hostile_texts | json_values | st.lists(hostile_texts, max_size=3)
 @pytest.fixture(scope="module")
 def engine() -> Iterator[SimpleNamespace]:
     with fake_sky.installed():
-        package = "k8s_sky_provider.runner.engine"
+        package = "k8s_sky_provider.runner.sky"
         names = ("cluster_jobs", "errors", "files", "tasks")
         yield SimpleNamespace(**{name: importlib.import_module(f"{package}.{name}") for name in names})
 

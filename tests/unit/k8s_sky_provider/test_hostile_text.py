@@ -47,7 +47,7 @@ def texts(*parts: str) -> st.SearchStrategy[str]:
 @pytest.fixture(scope="module")
 def engines() -> Iterator[SimpleNamespace]:
     with fake_sky.installed():
-        package = "k8s_sky_provider.runner.engine"
+        package = "k8s_sky_provider.runner.sky"
         names = ("errors", "cluster_jobs", "tasks", "jobs", "storage")
         yield SimpleNamespace(**{name: importlib.import_module(f"{package}.{name}") for name in names})
 
@@ -217,7 +217,9 @@ class TestTooLong:
         (tmp_path / "task.yaml").write_text("# x\n" * (protocol.YAML_LIMIT // 4))
         assert task.read_documents("task.yaml", "sky_task_yaml", tmp_path) == []
         (tmp_path / "task.yaml").write_text("# x\n" * (protocol.YAML_LIMIT // 4) + "#")
-        with pytest.raises(SkyRequestError, match=r"task\.yaml' has more than 480000 characters, which a YAML file may"):
+        with pytest.raises(
+            SkyRequestError, match=r"task\.yaml' has more than 480000 characters, which a YAML file may"
+        ):
             task.read_documents("task.yaml", "sky_task_yaml", tmp_path)
 
     def test_a_yaml_on_the_volume(self, tmp_path: Path) -> None:

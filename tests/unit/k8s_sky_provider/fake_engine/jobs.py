@@ -48,7 +48,7 @@ class FakeManagedJobs(Recorder):
         overrides: TaskOverrides,
         job_name: str,
         mask: Callable[[Iterable[str]], None],
-    ) -> str:
+    ) -> Any:
         del mask
         self.loaded_jobs.append((task, overrides, job_name))
         self._do("load_job")

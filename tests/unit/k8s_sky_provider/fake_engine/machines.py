@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k8s_sky_provider.runner.remote_shell import CommandOutput
 from unit.k8s_sky_provider.fake_engine.recorder import Recorder
@@ -24,7 +24,7 @@ class FakeMachines(Recorder):
         self.timeouts: list[tuple[int | None, float | None]] = []
         self.ended: list[str] = []
 
-    def machines(self, cluster_name: str) -> list[str]:
+    def machines(self, cluster_name: str) -> list[Any]:
         self._do("machines", cluster_name)
         return [f"node-{rank}" for rank in range(self.number_of_machines)]
 
@@ -33,7 +33,7 @@ class FakeMachines(Recorder):
 
     def run_command(
         self,
-        machines: Mapping[int, str],
+        machines: Mapping[int, Any],
         script: str,
         *,
         mark: str,
@@ -46,16 +46,16 @@ class FakeMachines(Recorder):
         self._do("run_command", *machines.values())
         return {rank: self.outputs.get(machine, self.output) for rank, machine in machines.items()}
 
-    def end_command(self, machines: Mapping[int, str], mark: str) -> None:
+    def end_command(self, machines: Mapping[int, Any], mark: str) -> None:
         self.ended.append(mark)
         self._do("end_command", *machines.values())
 
-    def find_on_machine(self, machine: str, path: str) -> list[str]:
+    def find_on_machine(self, machine: Any, path: str) -> list[str]:
         self._do("find_on_machine", machine, path)
         return self.remote_files.get(path, [])
 
-    def upload(self, machine: str, source: str, target: str, *, into: str) -> None:
+    def upload(self, machine: Any, source: str, target: str, *, into: str) -> None:
         self._do("upload", machine, source, target, f"(in {into})")
 
-    def download(self, machine: str, source: str, target: str) -> None:
+    def download(self, machine: Any, source: str, target: str) -> None:
         self._do("download", machine, source, target)

@@ -58,9 +58,7 @@ class FakeServices(Recorder):
             self.service_rows[name, pool]["status"] = "SHUTTING_DOWN"
             self._to_come[name, pool] = [] if self.service_ends_as is None else [self.service_ends_as]
 
-    def print_service_log(
-        self, name: str, *, target: str, replica: int | None, follow: bool, tail: int | None, pool: bool
-    ) -> None:
+    def print_service_log(self, name: str, *, target: str, replica: int | None, follow: bool, tail: int | None) -> None:
         self._do("print_service_log", name, target, replica, *(["follow"] if follow else []), *([tail] if tail else []))
 
     def _change(self, name: str, *, pool: bool) -> None:

@@ -19,7 +19,7 @@ from unit.k8s_sky_provider.fake_engine import JOB_ID, FakeEngine
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from k8s_sky_provider.runner.engine_interface import Engine
+    from k8s_sky_provider.runner.sky import Engine
 
 OWNER = Owner(deployment="airflow", dag_id="dag", run_id="run", task_id="launch")
 STRANGER = Owner(deployment="airflow", dag_id="other", run_id="run", task_id="launch")

@@ -55,7 +55,7 @@ class Engine(FakeEngine):
 
 skypilot_version.installed = lambda: "0.14.1"
 own_pod.read_metadata = lambda: {{"annotations": {annotations}}}
-sys.modules["k8s_sky_provider.runner.engine"] = types.SimpleNamespace(SkyEngine=Engine)
+sys.modules["k8s_sky_provider.runner.sky"] = types.SimpleNamespace(Engine=Engine)
 runner.main()
 """
 
@@ -513,8 +513,8 @@ class TestAction:
     ) -> None:
         monkeypatch.setattr("k8s_sky_provider.runner.skypilot_version.installed", lambda: "0.14.1")
         package = "k8s_sky_provider.runner"
-        engines = {"engine": "in this process", "engine_client": "of an API server"}
-        for (module, cluster), name in zip(engines.items(), ("SkyEngine", "SkyClientEngine"), strict=True):
+        engines = {"sky": "in this process", "sky.at_server": "of an API server"}
+        for (module, cluster), name in zip(engines.items(), ("Engine", "EngineAtServer"), strict=True):
             fake = SimpleNamespace(**{name: functools.partial(FakeEngine, cluster)})
             monkeypatch.setitem(sys.modules, f"{package}.{module}", fake)
         for name, value in environment.items():

@@ -60,6 +60,13 @@ def test_it_can_have_a_terminal(tmp_path: Path) -> None:
     assert "it's one" in bash(command('test -t 1 && echo "it\'s one"', get_pty=True), tmp_path).stdout
 
 
+def test_a_machine_that_has_no_terminal_to_give_says_so(tmp_path: Path) -> None:
+    # There are no programs but those of bash itself.
+    done = bash(f"PATH={tmp_path}\n{command('echo ran', get_pty=True)}", tmp_path)
+    assert (done.returncode, done.stdout) == (127, "")
+    assert "get_pty: this machine lacks the program script (util-linux)" in done.stderr
+
+
 def test_it_does_not_run_elsewhere(tmp_path: Path) -> None:
     done = bash(command("echo ran", working_dir="~/none"), tmp_path)
     assert (done.returncode != 0, done.stdout) == (True, "")

@@ -58,7 +58,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def exec_a_job_that_prints_its_secrets(home: Path, sky: Any, task: Any, **overrides: Any) -> SkyResult:
     """Run an exec whose job prints the secrets that SkyPilot was given."""
-    tasks = importlib.import_module("k8s_sky_provider.runner.engine.tasks").SkyTasks
+    tasks = importlib.import_module("k8s_sky_provider.runner.sky.tasks").Tasks
 
     class Engine(FakeEngine):
         load_task = tasks.load_task

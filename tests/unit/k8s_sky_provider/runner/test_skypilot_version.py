@@ -88,12 +88,12 @@ class TestState:
 
 
 class TestMinors:
-    """:mod:`k8s_sky_provider.runner.engine.minors`."""
+    """:mod:`k8s_sky_provider.runner.sky.minors`."""
 
     @pytest.fixture
     def minors(self) -> Iterator[Any]:
         with fake_sky.installed():
-            yield importlib.import_module("k8s_sky_provider.runner.engine.minors")
+            yield importlib.import_module("k8s_sky_provider.runner.sky.minors")
 
     def test_resizing_is_asked_for_only_where_it_is_wanted(self, minors: Any) -> None:
         assert minors.resize_option(resize=False) == {}
@@ -104,6 +104,16 @@ class TestMinors:
         with pytest.raises(ActionFailedError, match=r"resize: SkyPilot 0\.12\.3\.post1 cannot") as caught:
             minors.resize_option(resize=True)
         assert caught.value.exit_code is ExitCode.REQUEST_WRONG
+
+    @pytest.mark.parametrize("version", ["0.13.0", "0.14.1"])
+    def test_0_13_is_new_enough(self, minors: Any, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+        monkeypatch.setattr(minors.sky, "__version__", version)
+        assert minors.resize_option(resize=True) == {"resize": True}
+        assert minors.statuses_option(["RUNNING"]) == {"statuses": ["RUNNING"]}
+
+    def test_a_client_of_0_12_sends_all_jobs(self, minors: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(minors.sky, "__version__", "0.12.3.post1")
+        assert minors.statuses_option(["RUNNING"]) == {}
 
     def test_the_length_of_a_command_is_asked_of_whom_knows(self, minors: Any) -> None:
         newer = MagicMock()

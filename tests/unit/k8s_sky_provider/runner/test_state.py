@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -404,3 +405,17 @@ class TestWholeResult:
         home.mkdir()
         (home / "sky_logs").write_text("not a directory")
         assert state.keep_whole(home, "dag-run-task", "text") is None
+
+
+@pytest.mark.parametrize("kind", ["owners", "started", "outcomes", "submissions", "holders", "cleared"])
+def test_notes_that_nobody_needs_any_more_are_forgotten(tmp_path: Path, kind: str) -> None:
+    store = FileStore(tmp_path)
+    for name in ("gone", "there"):
+        store.note(kind, name, {})
+        path = tmp_path / ".sky" / "k8s_sky" / kind / f"{name}.json"
+        os.utime(path, times=(time.time() - (state.DAYS_TO_KEEP_NOTES + 1) * 86400,) * 2)
+    store.note(kind, "young", {})
+    state.forget(store, unless=lambda name: name == "there")
+    left = {name for name in ("gone", "there", "young") if store.read_note(kind, name) is not None}
+    # Only who made a cluster is of use as long as that is there.
+    assert left == ({"there", "young"} if kind == "owners" else {"young"})
