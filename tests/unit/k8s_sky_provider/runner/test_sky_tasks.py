@@ -49,6 +49,12 @@ def given() -> Any:
     return importlib.import_module("sky").Task.from_yaml_config.call_args.args[0]
 
 
+def test_an_empty_section_is_none(load: Callable[..., Any]) -> None:
+    load({"run": "x", "envs": None})
+    from_yaml_config = importlib.import_module("sky").Task.from_yaml_config
+    assert from_yaml_config.call_args.args[0] == {"run": "x"}
+
+
 def test_a_task_without_autostop_leaves_that_of_its_cluster(tasks: Any) -> None:
     task = MagicMock()
     tasks.keep_autostop(task)
