@@ -174,7 +174,8 @@ class TestArguments:
     def test_several_accelerators_are_a_choice_as_in_a_task(
         self, accelerators: Any, in_the_task: Any, over_it: Any
     ) -> None:
-        task = {"run": "x", "resources": {"accelerators": "V100", "any_of": [{"infra": "aws", "accelerators": "L4"}]}}
+        option = {"infra": "aws", "accelerators": "L4"}
+        task: dict[str, Any] = {"run": "x", "resources": {"accelerators": "V100", "any_of": [option]}}
         sent = arguments_of(make_launch(sky_task_yaml=task, accelerators=accelerators))
         resources = sent["task"]["resources"]
         assert resources["accelerators"] == in_the_task
