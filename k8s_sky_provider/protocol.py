@@ -324,14 +324,17 @@ class SkyRequest:
     def to_argument(self) -> str:
         """Return the JSON that becomes the container's argument.
 
-        Every ``$`` is written as an escape, because Kubernetes expands ``$(NAME)`` in arguments.
+        Every ``$`` is written as an escape, because Kubernetes expands ``$(NAME)`` in arguments, and so is half of a
+        surrogate pair, which UTF-8 does not know.
 
         :raises ProtocolError: if it is longer than :data:`REQUEST_LIMIT` bytes
         """
-        text = json.dumps({"protocol": PROTOCOL_VERSION, **dataclasses.asdict(self)}).replace("$", "\\u0024")
-        if len(text) > REQUEST_LIMIT:
+        data = {"protocol": PROTOCOL_VERSION, **dataclasses.asdict(self)}
+        text = json.dumps(data, ensure_ascii=False).replace("$", "\\u0024")
+        text = text.encode(errors="backslashreplace").decode()
+        if (size := len(text.encode())) > REQUEST_LIMIT:
             raise ProtocolError(
-                f"the request is {len(text)} bytes long and a pod's argument can have {REQUEST_LIMIT}: "
+                f"the request is {size} bytes long and a pod's argument can have {REQUEST_LIMIT}: "
                 "put the task YAML on the volume and give its path there"
             )
         return text

@@ -27,6 +27,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     XComArg,
 )
+from jinja2.nativetypes import NativeEnvironment
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
@@ -71,6 +72,7 @@ from k8s_sky_provider.workspace import Credential, Workspace
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    import jinja2
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import PodOperatorHookProtocol
     from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
     from airflow.triggers.base import BaseTrigger
@@ -79,6 +81,8 @@ if TYPE_CHECKING:
 LINES_OF_THE_END = 20
 RESULT_KEY = "result"
 """XCom key of the whole result."""
+
+_OF_A_JOB = (ExitCode.JOB_FAILED, ExitCode.SETUP_FAILED)
 
 # How the container runtime says that the command is not in the image.
 _NOT_STARTED_REASONS = {"StartError", "ContainerCannotRun", "RunContainerError"}
@@ -395,6 +399,25 @@ class SkyBaseOperator(KubernetesPodOperator):
         for name, reader in _READ_IN_PLACE.items():
             setattr(self, name, reader(name, getattr(self, name)))
 
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render a value; a text without Jinja stays one, where a native environment makes a number of ``1.10``."""
+        is_plain = isinstance(content, str) and not read.has_jinja(content)
+        if is_plain and isinstance(jinja_env, NativeEnvironment) and not content.endswith(tuple(self.template_ext)):
+            return content
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+    @staticmethod
+    def _get_ti_pod_labels(context: Context | None = None, include_try_number: bool = True) -> dict[str, str]:
+        """Return labels that Kubernetes takes: of an id without a Latin letter Airflow's begin with a dash."""
+        labels = KubernetesPodOperator._get_ti_pod_labels(context, include_try_number)  # noqa: SLF001  # the parent's
+        return {name: value.lstrip("-") for name, value in labels.items()}
+
     def invoke_defer_method(self, last_log_time: DateTime | None = None, context: Context | None = None) -> None:
         """Defer; the triggerer gets to know that it is in the cluster, which its hook does not find out by itself."""
         if self.in_cluster is None and self.hook.is_in_cluster:
@@ -634,13 +657,19 @@ class SkyBaseOperator(KubernetesPodOperator):
             self._push(context, result)
         if result.truncated:
             self.log.warning("The result was too long; the whole is on the volume in %s", result.whole_result)
-        if result.exit_code != ExitCode.OK:
-            raise error_for(result, fail_fast=read.flag("fail_fast", self.fail_fast))
+        self._raise_if_failed(result)
         if terminated.exit_code != 0:
             raise SkyPodFailedError(
                 f"The runner reported success, yet its container ended with {terminated.exit_code}", result
             )
         self._result = result
+
+    def _raise_if_failed(self, result: SkyResult) -> None:
+        skipped = [code for code in result.job_exit_codes if code in self.skip_on_exit_code]
+        if skipped and result.exit_code in _OF_A_JOB:
+            raise AirflowSkipException(f"The job ended with exit code {skipped[0]}, which skips the task")
+        if result.exit_code != ExitCode.OK:
+            raise error_for(result, fail_fast=read.flag("fail_fast", self.fail_fast))
 
     def _push(self, context: Context, result: SkyResult) -> None:
         context["ti"].xcom_push(key=RESULT_KEY, value=result.to_dict())
@@ -746,6 +775,8 @@ class SkyBaseOperator(KubernetesPodOperator):
         ti = context["ti"]
         is_last_try = tries_left(ti) == 0
         fail_fast = read.flag("fail_fast", self.fail_fast)
+        # Which exit code a job will have is not known.
+        may_skip = any(code in self.skip_on_exit_code for code in range(1, 256) if code not in set(ExitCode))
         return [
             code
             for code in ExitCode
@@ -753,6 +784,7 @@ class SkyBaseOperator(KubernetesPodOperator):
             and (
                 is_last_try
                 or code in self.skip_on_exit_code
+                or (may_skip and code in _OF_A_JOB)
                 or isinstance(
                     error_for(SkyResult(action=self.action, exit_code=code), fail_fast=fail_fast),
                     AirflowFailException,

@@ -47,8 +47,10 @@ class SkyLaunchOperator(SkyTaskOperator):
         and ``auto_down`` lets the cluster take itself down a minute after its last job (templated)
     :param idle_minutes_to_autostop: the net below that: minutes without a job after which the cluster
         takes itself down, or stops with ``down=False``; -1 for never; by default what the task says, or else 60.
-        A cluster that no task of this DAG run has made keeps its own, whatever is said here or in the task (templated)
-    :param down: whether idleness takes the cluster down or stops it; by default down (templated)
+        What no argument says of an autostop, the task does, unless it is on the volume. A cluster that no task of this
+        DAG run has made keeps its own, whatever is said here or in the task (templated)
+    :param down: whether idleness takes the cluster down or stops it; by default what the task says, or else down
+        (templated)
     :param wait_for: what counts as no idleness: ``jobs_and_ssh``, ``jobs`` or ``none`` (templated)
     :param retry_until_up: wait for resources instead of failing; bound it with ``execution_timeout`` (templated)
     :param no_setup: do not run the task's setup (templated)

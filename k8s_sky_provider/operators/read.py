@@ -45,9 +45,14 @@ LONGEST_SHOWN = 300
 """Characters of a value that an error shows."""
 
 
+def has_jinja(text: str) -> bool:
+    """Tell whether Jinja makes something else of a text."""
+    return _TO_BE_RENDERED.search(text) is not None
+
+
 def known_part(value: object) -> Any:
     """Return a template field's value without what Jinja, another task or a parameter of the DAG has yet to give."""
-    if hasattr(value, "iter_references") or (isinstance(value, str) and _TO_BE_RENDERED.search(value)):
+    if hasattr(value, "iter_references") or (isinstance(value, str) and has_jinja(value)):
         return UNKNOWN
     if isinstance(value, (list, tuple)):
         items = [item for item in map(known_part, value) if item is not UNKNOWN]

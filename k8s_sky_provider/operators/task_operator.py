@@ -59,15 +59,16 @@ class SkyTaskOperator(SkyBaseOperator):
         working directory (templated)
     :param git_url: a repository that becomes the job's working directory instead (templated)
     :param git_ref: branch, tag or commit of it (templated)
-    :param file_mounts: path on the cluster -> path beside the DAG file or on the volume, or URL of a bucket, besides
-        those of the task (templated)
-    :param envs: environment of the job, over that of the task; not for secrets (templated)
+    :param file_mounts: path on the cluster -> path beside the DAG file or on the volume, URL of a bucket, or, unless
+        the task is on the volume, a dict as in a task's YAML; besides those of the task (templated)
+    :param envs: environment of the job, over that of the task, lists and dicts as JSON; not for secrets (templated)
     :param env_file: dotenv file on the volume with more of it (templated)
     :param job_secrets: names of the job's secrets, whose values come from ``credentials`` with ``env`` (templated)
     :param secret_file: dotenv file on the volume with more of them (templated)
     :param infra: where to run, as ``cloud/region/zone``, ``kubernetes/context`` (templated)
     :param cloud: a cloud's name, or ``cheapest`` for any; instead of ``infra`` (templated)
-    :param accelerators: accelerators of each node, as ``A100:4`` or ``{"A100": 4}`` (templated)
+    :param accelerators: accelerators of each node, as ``A100:4`` or ``{"A100": 4}``; unless the task is on the volume,
+        also a list of which the first that there is counts, or a dict of which any does (templated)
     :param gpus: another name of ``accelerators`` (templated)
     :param cpus: vCPUs of each node, as ``4`` or ``4+`` for at least 4 (templated)
     :param minimum_cpus: vCPUs that each node has at least; instead of ``cpus`` (templated)

@@ -150,7 +150,10 @@ def test_a_request_that_linux_would_refuse_is_too_long_with_the_way_out() -> Non
 
 
 def test_the_length_of_a_request_is_counted_in_bytes() -> None:
-    request = SkyRequest(action="launch", arguments={"run": "ü" * (REQUEST_LIMIT // 6)}, owner=OWNER)
+    fits = SkyRequest(action="launch", arguments={"run": "é" * 25_000 + "\ud800$"}, owner=OWNER)
+    assert 50_000 < len(fits.to_argument().encode()) < 51_000
+    assert SkyRequest.from_argument(fits.to_argument()) == fits
+    request = SkyRequest(action="launch", arguments={"run": "ü" * (REQUEST_LIMIT // 2)}, owner=OWNER)
     with pytest.raises(ProtocolError, match="bytes long"):
         request.to_argument()
 

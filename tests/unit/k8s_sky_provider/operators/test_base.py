@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +13,7 @@ import yaml
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.providers.cncf.kubernetes.secret import Secret
 from airflow.providers.common.compat.sdk import (
+    DAG,
     AirflowFailException,
     AirflowSkipException,
     AirflowTaskTimeout,
@@ -35,7 +37,7 @@ from unit.k8s_sky_provider.fake_kubernetes import (
     running,
     waiting,
 )
-from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, run_task
+from unit.k8s_sky_provider.operators.running import START, TaskInstance, context_of, make_dag, run_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -712,6 +714,29 @@ class TestFailure:
         kubernetes.life = lambda _: [running(), reports(fail_as(ExitCode.RESOURCES_UNAVAILABLE))]
         with pytest.raises(AirflowSkipException):
             run_task(lambda: make_launch(skip_on_exit_code=69), kubernetes)
+
+    @pytest.mark.parametrize("code", [ExitCode.JOB_FAILED, ExitCode.SETUP_FAILED])
+    @pytest.mark.parametrize(("codes", "skips"), [([99], True), ([0, 99], True), ([1], False), ([], False)])
+    def test_skip_on_exit_code_is_of_the_job_too(
+        self, kubernetes: FakeKubernetes, code: ExitCode, codes: list[int], skips: bool
+    ) -> None:
+        failed = dataclasses.replace(fail_as(code), job_exit_codes=codes)
+        kubernetes.life = lambda _: [running(), reports(failed)]
+        ti = TaskInstance()
+        with pytest.raises(AirflowSkipException if skips else exceptions.SkyJobFailedError):
+            run_task(lambda: make_launch(skip_on_exit_code=[42, 99]), kubernetes, ti)
+        assert ti.xcom["result"]["job_exit_codes"] == codes
+
+    @pytest.mark.parametrize("kind", [SkyLaunchOperator, SkyStatusOperator])
+    def test_labels_of_ids_in_other_letters_are_valid(self, kind: Any, kubernetes: FakeKubernetes) -> None:
+        given = {"sky_task_yaml": {"run": "x"}} if kind is SkyLaunchOperator else {}
+        dag = DAG("данные", schedule=None, start_date=START)
+        ti = TaskInstance(dag_id="данные", task_id="задача", run_id="_1_")
+        run_task(lambda: kind(task_id="задача", dag=dag, **given), kubernetes, ti)
+        metadata = kubernetes.pod.metadata
+        for value in metadata.labels.values():
+            assert re.fullmatch(r"([a-zA-Z0-9]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?)?", value)
+        assert re.fullmatch(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", metadata.name)
 
     def test_on_finish_action_still_keeps_the_pod(self, kubernetes: FakeKubernetes) -> None:
         kubernetes.life = lambda _: [running(), reports(fail_as(ExitCode.JOB_FAILED))]

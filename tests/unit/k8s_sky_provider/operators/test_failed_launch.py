@@ -134,6 +134,7 @@ class TestOnFailure:
             ({"fail_fast": True}, {ExitCode.JOB_FAILED, ExitCode.SETUP_FAILED}),
             ({"fail_fast": "{{ 'yes' }}"}, {ExitCode.JOB_FAILED, ExitCode.SETUP_FAILED}),
             ({"skip_on_exit_code": 69}, {ExitCode.RESOURCES_UNAVAILABLE}),
+            ({"skip_on_exit_code": [99]}, {ExitCode.JOB_FAILED, ExitCode.SETUP_FAILED}),
         ],
         ids=str,
     )

@@ -131,6 +131,92 @@ class TestArguments:
     def test_an_autostop_that_is_asked_for_beats_the_tasks(self, arguments: dict[str, Any], expected: object) -> None:
         assert arguments_of(make_launch(**arguments))["overrides"]["resources"] == {"autostop": expected}
 
+    @pytest.mark.parametrize(
+        ("of_the_task", "arguments", "expected"),
+        [
+            ({"idle_minutes": 600}, {"wait_for": "jobs"}, {"idle_minutes": 600, "wait_for": "jobs"}),
+            ({"idle_minutes": "600"}, {"down": True}, {"idle_minutes": 600, "down": True}),
+            (
+                {"idle_minutes": 600, "wait_for": "none", "down": False},
+                {"idle_minutes_to_autostop": 5},
+                {"idle_minutes": 5, "wait_for": "none", "down": False},
+            ),
+            (600, {"wait_for": "jobs"}, {"idle_minutes": 600, "wait_for": "jobs"}),
+            ("10h", {"down": True}, {"idle_minutes": 600, "down": True}),
+            (True, {"wait_for": "jobs"}, {"idle_minutes": 0, "wait_for": "jobs"}),
+            (False, {"wait_for": "jobs"}, None),
+            (False, {"idle_minutes_to_autostop": 5}, {"idle_minutes": 5, "down": True}),
+            ({"down": False}, {"wait": False}, {"idle_minutes": 1, "down": True}),
+            ({"idle_minutes": 600}, {}, None),
+        ],
+        ids=str,
+    )
+    def test_an_autostop_of_the_task_is_kept_where_no_argument_says_otherwise(
+        self, of_the_task: object, arguments: dict[str, Any], expected: object
+    ) -> None:
+        task = {"run": "x", "resources": {"autostop": of_the_task}}
+        assert arguments_of(make_launch(sky_task_yaml=task, **arguments))["overrides"]["resources"].get("autostop") == (
+            expected
+        )
+
+    @pytest.mark.parametrize(
+        ("accelerators", "in_the_task", "over_it"),
+        [
+            ("A100:4", "V100", "A100:4"),
+            (["A100:4"], "V100", "A100:4"),
+            ({"A100": "4"}, "V100", {"A100": 4}),
+            (["A100:1", "V100:1"], ["A100:1", "V100:1"], None),
+            ({"A100": 1, "V100": 0.5}, {"A100": 1, "V100": 0.5}, None),
+            ("{A100:1, V100:1}", "{A100:1, V100:1}", None),
+        ],
+        ids=str,
+    )
+    def test_several_accelerators_are_a_choice_as_in_a_task(
+        self, accelerators: Any, in_the_task: Any, over_it: Any
+    ) -> None:
+        option = {"infra": "aws", "accelerators": "L4"}
+        task: dict[str, Any] = {"run": "x", "resources": {"accelerators": "V100", "any_of": [option]}}
+        sent = arguments_of(make_launch(sky_task_yaml=task, accelerators=accelerators))
+        resources = sent["task"]["resources"]
+        assert resources["accelerators"] == in_the_task
+        assert resources["any_of"] == [{"infra": "aws", **({} if over_it is None else {"accelerators": "L4"})}]
+        assert sent["overrides"]["resources"].get("accelerators") == over_it
+        assert task["resources"]["accelerators"] == "V100", "what the author wrote stays as it is"
+
+    @pytest.mark.parametrize("mount", [{"name": "ckpt", "mode": "MOUNT"}, {"source": "s3://ckpt", "mode": "MOUNT"}])
+    def test_a_bucket_with_options_is_mounted_as_in_a_task(self, mount: dict[str, str]) -> None:
+        task = {"run": "x", "file_mounts": {"/a": "s3://a", "/ckpt": "s3://old"}}
+        sent = arguments_of(make_launch(sky_task_yaml=task, file_mounts={"/ckpt": mount, "/b": "s3://b"}))
+        assert sent["task"]["file_mounts"] == {"/a": "s3://a", "/ckpt": mount}
+        assert sent["overrides"]["file_mounts"] == {"/b": "s3://b"}
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"accelerators": ["A100:1", "V100:1"]},
+            {"accelerators": {"A100": 1, "V100": 1}},
+            {"file_mounts": {"/ckpt": {"name": "ckpt"}}},
+        ],
+        ids=str,
+    )
+    def test_neither_is_for_a_task_on_the_volume(self, arguments: dict[str, Any]) -> None:
+        ((name, value),) = arguments.items()
+        message = f"{name}: {value!r} is for a task that is a dict or beside the DAG file"
+        with pytest.raises(SkyRequestError, match=re.escape(message)):
+            arguments_of(make_launch(sky_task_yaml="~/sky_workdir/task.yaml", **arguments))
+
+    def test_variables_are_filled_in_as_in_a_task(self) -> None:
+        overrides = arguments_of(
+            make_launch(
+                sky_task_yaml={"run": "x", "envs": {"BUCKET": "old", "PART": 1}},
+                envs={"BUCKET": "new"},
+                workdir="~/sky_workdir/$BUCKET",
+                file_mounts={"/data/$PART": "s3://${BUCKET}/$PART/$OTHER"},
+            )
+        )["overrides"]
+        assert overrides["workdir"] == "~/sky_workdir/new"
+        assert overrides["file_mounts"] == {"/data/1": "s3://new/1/$OTHER"}
+
     def test_without_auto_down_a_launch_that_does_not_wait_keeps_the_usual_net(self) -> None:
         overrides = arguments_of(make_launch(wait=False, auto_down=False))["overrides"]
         assert (overrides["resources"], overrides["default_resources"]) == (

@@ -13,8 +13,8 @@ from pod_security import violations
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators import SkyBashOperator, SkyReapOperator
 from unit.k8s_sky_provider.connections import set_connection
+from unit.k8s_sky_provider.operators.every_parameter import ALL, Airflow, make
 from unit.k8s_sky_provider.operators.running import context_of, make_dag, run_task
-from unit.k8s_sky_provider.operators.test_templating import ALL, Airflow, make
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from k8s_sky_provider.exceptions import SkyRequestError
-from k8s_sky_provider.operators import SkyLaunchOperator, sections, task_url
+from k8s_sky_provider.operators import SkyLaunchOperator, read, sections, task_url
 from k8s_sky_provider.operators.task import check_task
 from unit.k8s_sky_provider.operators.running import context_of, make_dag, read_task
 
@@ -118,6 +120,85 @@ def test_a_typing_error_is_named_with_what_was_meant(task: dict[Any, Any], messa
 def test_a_value_of_a_wrong_type_is_named_with_the_right_one(task: object, message: str) -> None:
     with pytest.raises(SkyRequestError, match=re.escape(message)):
         check_task(task, "task.yaml")
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "value"),
+    [
+        ("num_nodes", "2", 2),
+        ("api_server_access", "no", False),
+        ("resources.use_spot", "False", False),
+        ("resources.priority", "-5", -5),
+        ("resources.max_hourly_cost", "0.5", 0.5),
+        ("resources.max_hourly_cost", "2", 2),
+        ("resources.disk_size", "256", "256"),
+        ("resources.cpus", "4", "4"),
+        ("resources.autostop", "false", False),
+        ("resources.autostop", "10h", "10h"),
+        ("resources.autostop.idle_minutes", "600", 600),
+        ("resources.autostop.down", "yes", True),
+        ("resources.job_recovery.max_restarts_on_errors", "3", 3),
+        ("resources.accelerators.A100", "1", 1),
+        ("resources.any_of.0.use_spot", "True", True),
+        ("resources.ordered.0.accelerators.A100", "0.5", 0.5),
+        ("resources.ordered.0.autostop.idle_minutes", "5", 5),
+        ("file_mounts./b.persistent", "off", False),
+        ("service.replicas", "2", 2),
+        ("service.replica_policy.min_replicas", "1", 1),
+        ("service.replica_policy.target_qps_per_replica", "1.5", 1.5),
+        ("service.replica_policy.target_qps_per_replica.A100", "2", 2),
+        ("service.replica_policy.dynamic_ondemand_fallback", "true", True),
+        ("service.readiness_probe.timeout_seconds", "15", 15),
+        ("pool.workers", "4", 4),
+        ("envs.N", "1.10", "1.10"),
+        ("labels", "2", None),
+    ],
+)
+def test_numbers_and_flags_that_jinja_left_as_text(place: str, text: str, value: object) -> None:
+    """A wrong one is named by its place."""
+
+    def task_with(content: object) -> Any:
+        for key in reversed(place.split(".")):
+            content = [content] if key == "0" else {key: content}
+        return content
+
+    if value is None:
+        with pytest.raises(SkyRequestError, match=f"task.yaml: {place} is not a key"):
+            check_task(task_with(text), "task.yaml")
+        return
+    checked = check_task(task_with(text), "task.yaml")
+    assert json.dumps(checked) == json.dumps(task_with(value))
+    if not isinstance(value, str):
+        with pytest.raises(SkyRequestError, match=re.escape(f"task.yaml: {place.replace('.0', '')} must be of type")):
+            check_task(task_with([1]), "task.yaml")
+
+
+@pytest.mark.parametrize("name", ["team/train", "../x", "a b", ""])
+def test_a_name_that_would_be_a_folder_elsewhere_is_refused(name: str) -> None:
+    with pytest.raises(SkyRequestError, match=re.escape(f"task.yaml: name: {name!r} is no name of a job")):
+        check_task({"name": name}, "task.yaml")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"a": True, "b": None}, '{"a": true, "b": null}'),
+        (["ü", 1.5], '["ü", 1.5]'),
+        ({"day": dt.date(2026, 1, 1)}, '{"day": "2026-01-01"}'),
+        ("{'a': 1}", "{'a': 1}"),
+        ("1.10", "1.10"),
+        (False, "False"),
+    ],
+)
+def test_the_environment_has_json_and_no_python(value: object, text: str) -> None:
+    assert check_task({"envs": {"A": value}}, "task.yaml")["envs"] == {"A": text}
+    assert read.variables("envs", {"A": value}) == {"A": text}
+
+
+@pytest.mark.parametrize("value", [{1}, b"x", object(), {"a": {1}}, [float("nan")]])
+def test_what_json_does_not_know_is_no_value_of_the_environment(value: object) -> None:
+    with pytest.raises(SkyRequestError, match="envs"):
+        read.variables("envs", {"A": value})
 
 
 def test_values_of_the_environment_become_text_as_skypilot_makes_them(tmp_path: Path) -> None:
