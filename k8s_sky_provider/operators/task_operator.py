@@ -359,8 +359,9 @@ class SkyTaskOperator(SkyBaseOperator):
         """Return the task, or the tasks of a pipeline, with the paths that they have in the pod."""
         source, folder = self.sky_task_yaml, dag_folder(context)
         where = shown(source) if isinstance(source, str) else "sky_task_yaml"
-        is_file = isinstance(source, str) and not is_url(source)
-        beside = (folder / source).parent if folder is not None and is_file else folder
+        beside = folder
+        if folder is not None and isinstance(source, str) and not is_url(source):
+            beside = (folder / source).parent
 
         def in_pod(one: dict[str, Any], which: str) -> dict[str, Any]:
             return self._files.task_in_pod(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from k8s_sky_provider.runner.sky.storage import wanted_volume
 from k8s_sky_provider.runner.sky.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SECRETS = ("SKYPILOT_DOCKER_USERNAME", "SKYPILOT_DOCKER_PASSWORD", "SKYPILOT_DOCKER_SERVER")
 SCHEMAS = ("task", "resources", "storage", "service", "volume")
@@ -49,11 +50,15 @@ def of_the_request(kind: str, sent: Any) -> Any:
     if kind == "volumes":
         return written_volume(wanted_volume(sent, {}))
     if kind == "jobs":
-        return written_job(ManagedJobs().load_job(sent, TaskOverrides(), "job", list))
-    return written_task(Tasks().load_task(sent, TaskOverrides(), list))
+        return written_job(ManagedJobs().load_job(sent, TaskOverrides(), "job", show_nothing))
+    return written_task(Tasks().load_task(sent, TaskOverrides(), show_nothing))
 
 
-def written_task(task: sky.Task) -> Any:
+def show_nothing(secrets: Iterable[str]) -> None:
+    """Mask secrets in a log that is not there."""
+
+
+def written_task(task: Any) -> Any:
     """Return a task as SkyPilot writes it, checked as far as no cloud is asked."""
     # As the command line does in any case, and it leaves out what is null.
     task.set_resources_override({})
@@ -85,20 +90,19 @@ def tried(load: Callable[[], Any]) -> Any:
 def main() -> None:
     """Answer."""
     # It asks the repository, which is on the internet.
-    sky.Task.update_envs_and_secrets_from_workdir = lambda _: None
+    setattr(sky.Task, "update_envs_and_secrets_from_workdir", lambda task: task)  # noqa: B010  # it is a method
     # The keys of the pod's Secrets.
     os.environ.update(dict.fromkeys(SECRETS, "of-the-pod"))
-    state.names_for_jobs = lambda: frozenset(SECRETS)
+    setattr(state, "names_for_jobs", lambda: frozenset(SECRETS))  # noqa: B010  # it is a function
     answers: dict[str, Any] = {}
     requests: dict[str, Any] = json.load(sys.stdin)
     output = Path(sys.argv[1]).resolve()
     for name, sent in requests.items():
         path = Path(name)
         os.chdir(path.parent)
-        answers[name] = {"file": tried(lambda path=path: of_the_file(path))}
+        answers[name] = {"file": tried(partial(of_the_file, path))}
         if sent is not None:
-            kind = path.parent.name
-            answers[name]["request"] = tried(lambda kind=kind, sent=sent: of_the_request(kind, sent))
+            answers[name]["request"] = tried(partial(of_the_request, path.parent.name, sent))
     known = {name: getattr(schemas, f"get_{name}_schema")() for name in SCHEMAS}
     # This one is a set of names in SkyPilot.
     known["job_group"] = {"properties": {name: {} for name in dag_utils._JOB_GROUP_HEADER_FIELDS}}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from skypilot.schema import forms, forms_of
 from unit.k8s_sky_provider.operators.running import context_of, make_dag
 
 from k8s_sky_provider.exceptions import SkyRequestError
@@ -25,6 +24,7 @@ from k8s_sky_provider.operators import (
     sections,
 )
 from k8s_sky_provider.protocol import LOCAL_FILES_DIRECTORY
+from skypilot.schema import forms, forms_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,7 @@ def test_every_form_of_skypilots_schemas_is_in_a_file(name: str, skypilot: dict[
     assert {form for form in OF_NO_FILE if form in known and form in had} == set()
 
 
-TYPES = {
+TYPES: dict[str, set[type]] = {
     "string": {str}, "integer": {int}, "number": {int, float}, "boolean": {bool}, "object": {dict}, "array": {list},
     "null": set(),
 }  # fmt: skip
