@@ -79,13 +79,16 @@ def test_each_runner_asks_where_notes_go_with_the_pod(tmp_path: Path, action: st
 @actions
 @pytest.mark.parametrize("status", ["INIT", "PENDING", "SETTING_UP", "RUNNING", "SUCCEEDED"])
 @pytest.mark.parametrize("owner", [OWNER, RETRY], ids=["same try", "retry"])
-def test_a_job_that_runs_or_succeeded_is_followed(home: Path, action: str, status: str, owner: Owner) -> None:
+def test_a_job_that_runs_or_succeeded_is_followed(
+    home: Path, action: str, status: str, owner: Owner, capsys: pytest.CaptureFixture[str]
+) -> None:
     record_owner(FileStore(home), "demo", OWNER)
     engine = engine_with(status)
     run = start(home, engine, action, owner)
     assert ACTIONS[action](run).job_status == "SUCCEEDED"
     assert run.job_id == 3
     assert engine.calls == ["load_task", "cluster_queue demo", "follow_job demo 3"]
+    assert "Job 3 on cluster demo is this task's own; taking it up" in capsys.readouterr().out
 
 
 @actions

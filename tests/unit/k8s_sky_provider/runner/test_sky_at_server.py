@@ -257,7 +257,7 @@ class TestClusters:
 
     @pytest.mark.parametrize("body", [None, '{"task": "name: train-12345678-1"}'], ids=["not found", "found"])
     def test_a_launch_that_was_not_answered_is_looked_for(
-        self, modules: SimpleNamespace, sdk: Any, body: str | None
+        self, modules: SimpleNamespace, sdk: Any, body: str | None, capsys: pytest.CaptureFixture[str]
     ) -> None:
         sdk.exec.side_effect = requests.exceptions.ReadTimeout("late")
         sdk.stream_and_get.side_effect = lambda request: (7, request)
@@ -273,6 +273,7 @@ class TestClusters:
             assert modules.engine.exec(task, CLUSTER) == 7
             sdk.stream_and_get.assert_called_once_with("own")
         assert sdk.exec.call_count == 1
+        assert "did not answer, looking whether it got the request: late" in capsys.readouterr().out
 
     def test_one_without_a_name_of_its_own_is_not(self, modules: SimpleNamespace, sdk: Any) -> None:
         sdk.exec.side_effect = requests.exceptions.ReadTimeout("late")

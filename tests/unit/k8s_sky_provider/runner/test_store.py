@@ -68,6 +68,10 @@ class TestNotes:
             store.read_note("owners", name)
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
+    def test_the_longest_name_is_one(self, store: FileStore) -> None:
+        store.note("owners", "ä" * 100, {"a": 1})
+        assert store.read_note("owners", "ä" * 100) == {"a": 1}
+
     def test_the_last_one_counts_and_leaves_no_other_files(self, store: FileStore, tmp_path: Path) -> None:
         store.note("owners", "demo", {"a": 1})
         store.note("owners", "demo", {"a": 2})
