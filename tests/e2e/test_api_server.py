@@ -156,8 +156,10 @@ def test_a_launch_that_is_killed_goes_on_nowhere(
     )
 
 
-def test_a_managed_job(airflow: LocalAirflow, server: ApiServer) -> None:
+def test_a_managed_job(airflow: LocalAirflow, clusters: Kubectl, server: ApiServer) -> None:
     dag_id = "e2e_api_server_job"
     run_id = airflow.trigger(dag_id)
     assert airflow.wait_for_run(dag_id, run_id, timeout=1200) == "success", server
     assert "from a managed job" in without_noise(airflow.log(dag_id, run_id, "job"))
+    # Its controller is the server, which is stopped after this.
+    wait_until("no cluster of the job", lambda: not pods_of_clusters(clusters), 180)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -249,3 +250,19 @@ def test_no_line_of_a_job_holds_the_runner_up(unit: str) -> None:
     began = time.process_time()
     clean_line(unit * (1024 * 1024 // len(unit)))
     assert time.process_time() - began < 5
+
+
+def test_what_python_holds_back_is_masked_too() -> None:
+    program = (
+        "from k8s_sky_provider.runner.console import Console\n"
+        "print('before ', end='')\n"
+        "with Console(frozenset({'secret-value'})):\n"
+        "    print('a secret-value', end='')\n"
+        "print('after')\n"
+    )
+    # Or it would hold nothing back.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["before", "a", "***", "after"]

@@ -60,8 +60,10 @@ def test_a_progress_bar_shows_its_state_once_in_a_while(monkeypatch: pytest.Monk
     writes: list[bytes | float] = []
     for percent in range(30):
         writes += [b"%d%% \r" % percent, 0.02]
+    began = time.monotonic()
     states = lines([*writes, b"done\n"])
-    assert 2 <= len(states[:-1]) <= 7
+    # On a busy machine the bar takes longer, and has more of them.
+    assert 2 <= len(states[:-1]) <= (time.monotonic() - began) / 0.1 + 1
     assert states[-1].endswith("done")
 
 
