@@ -150,6 +150,9 @@ class SkyBaseOperator(KubernetesPodOperator):
     wildcards: ClassVar[str | None] = None
     """The argument whose wildcards must be the author's own: something is done with all that it names."""
 
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Arguments that the runner knows by another name."""
+
     kill_can: ClassVar[Sequence[OnCancel]] = tuple(OnCancel)
     """What ``on_cancel`` may be."""
 
@@ -310,7 +313,7 @@ class SkyBaseOperator(KubernetesPodOperator):
 
         :raises SkyRequestError: if one of the operator's arguments is wrong
         """
-        return self.read_arguments(context)
+        return {self.renamed.get(name, name): value for name, value in self.read_arguments(context).items()}
 
     def pack_local_files(self) -> bytes | None:
         """Return the archive of the files that travel with the request, after :meth:`build_arguments`; None for none.

@@ -153,6 +153,7 @@ class SkyJobQueueOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "jobs_queue"
+    renamed: ClassVar[dict[str, str]] = {"pool_name": "pool"}
 
     template_fields: Sequence[str] = (
         *SkyBaseOperator.template_fields,
@@ -191,12 +192,6 @@ class SkyJobQueueOperator(SkyBaseOperator):
             "limit": read.optional(read.whole_number()),
         }
 
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``jobs_queue``."""
-        values = super().build_arguments(context)
-        values["pool"] = values.pop("pool_name")
-        return values
-
 
 class SkyJobCancelOperator(SkyBaseOperator):
     """Cancel managed jobs, with their machines. Returns the list of the ids that were cancelled.
@@ -211,6 +206,7 @@ class SkyJobCancelOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "jobs_cancel"
+    renamed: ClassVar[dict[str, str]] = {"pool_name": "pool"}
 
     template_fields: Sequence[str] = (
         *SkyBaseOperator.template_fields,
@@ -258,7 +254,6 @@ class SkyJobCancelOperator(SkyBaseOperator):
         """Return the arguments of the runner's ``jobs_cancel``."""
         values = super().build_arguments(context)
         del values["all"]
-        values["pool"] = values.pop("pool_name")
         return values
 
 

@@ -162,23 +162,12 @@ class SkyLaunchOperator(SkyTaskOperator):
         if resources.get("autostop") is False and minutes is None:
             return {}
         said = {"idle_minutes": minutes, "down": down, "wait_for": wait_for}
-        return {
-            "autostop": {
-                **_autostop_of(resources.get("autostop")),
-                **{name: value for name, value in said.items() if value is not None},
-            }
-        }
+        return {"autostop": _laid_over(_autostop_of(resources.get("autostop")), said)}
 
     def default_resources(self) -> dict[str, Any]:
         """Return the autostop of a task that says nothing of it."""
-        down, wait_for = read.optional(read.flag)("down", self.down), self.wait_for
-        return {
-            "autostop": {
-                **_DEFAULT_AUTOSTOP,
-                **({} if down is None else {"down": down}),
-                **({} if wait_for is None else {"wait_for": wait_for}),
-            }
-        }
+        said = {"down": read.optional(read.flag)("down", self.down), "wait_for": self.wait_for}
+        return {"autostop": _laid_over(_DEFAULT_AUTOSTOP, said)}
 
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``launch``."""
@@ -231,6 +220,10 @@ def _idle_minutes(name: str, value: object) -> int:
     if minutes is None or minutes < -1 or minutes == 0:
         raise SkyRequestError(f"{name}: {read.shown(value)} is neither minutes from 1 up nor -1 for never")
     return minutes
+
+
+def _laid_over(autostop: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    return {**autostop, **{name: value for name, value in said.items() if value is not None}}
 
 
 def _autostop_of(autostop: object) -> dict[str, Any]:

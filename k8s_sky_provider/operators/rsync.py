@@ -24,7 +24,7 @@ class _SkyRsyncOperator(SkyBaseOperator):
         cluster_name: str | XComArg,
         source: str | XComArg,
         target: str | XComArg,
-        nodes: str | Sequence[int] | XComArg,
+        nodes: str | Sequence[int] | XComArg = "head",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,17 +55,6 @@ class SkyRsyncUpOperator(_SkyRsyncOperator):
 
     action: ClassVar[str] = "rsync_up"
 
-    def __init__(
-        self,
-        *,
-        cluster_name: str | XComArg,
-        source: str | XComArg,
-        target: str | XComArg,
-        nodes: str | Sequence[int] | XComArg = "head",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(cluster_name=cluster_name, source=source, target=target, nodes=nodes, **kwargs)
-
 
 class SkyRsyncDownOperator(_SkyRsyncOperator):
     """Copy files and directories from a cluster's machines to the volume. Returns the cluster's name.
@@ -84,14 +73,3 @@ class SkyRsyncDownOperator(_SkyRsyncOperator):
     """
 
     action: ClassVar[str] = "rsync_down"
-
-    def __init__(
-        self,
-        *,
-        cluster_name: str | XComArg,
-        source: str | XComArg,
-        target: str | XComArg,
-        nodes: str | Sequence[int] | XComArg = "head",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(cluster_name=cluster_name, source=source, target=target, nodes=nodes, **kwargs)

@@ -121,6 +121,7 @@ class SkyServeStatusOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "serve_status"
+    renamed: ClassVar[dict[str, str]] = {"service_names": "names"}
 
     template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "service_names")
 
@@ -131,10 +132,6 @@ class SkyServeStatusOperator(SkyBaseOperator):
 
     def _readers(self) -> dict[str, read.Reader]:
         return {"service_names": read.optional(read.names)}
-
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``serve_status``."""
-        return {"names": super().build_arguments(context)["service_names"]}
 
 
 class SkyServeDownOperator(SkyBaseOperator):
@@ -151,6 +148,7 @@ class SkyServeDownOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "serve_down"
+    renamed: ClassVar[dict[str, str]] = {"service_names": "names"}
     wildcards = "service_names"
 
     template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "service_names", "all", "purge")
@@ -178,7 +176,8 @@ class SkyServeDownOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``serve_down``."""
         values = super().build_arguments(context)
-        return {"names": values["service_names"], "purge": values["purge"]}
+        del values["all"]
+        return values
 
 
 class SkyServeLogsOperator(SkyBaseOperator):
@@ -321,6 +320,7 @@ class SkyPoolStatusOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "pool_status"
+    renamed: ClassVar[dict[str, str]] = {"pool_names": "names"}
 
     template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "pool_names")
 
@@ -331,10 +331,6 @@ class SkyPoolStatusOperator(SkyBaseOperator):
 
     def _readers(self) -> dict[str, read.Reader]:
         return {"pool_names": read.optional(read.names)}
-
-    def build_arguments(self, context: Context | None) -> dict[str, Any]:
-        """Return the arguments of the runner's ``pool_status``."""
-        return {"names": super().build_arguments(context)["pool_names"]}
 
 
 class SkyPoolDownOperator(SkyBaseOperator):
@@ -348,6 +344,7 @@ class SkyPoolDownOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "pool_down"
+    renamed: ClassVar[dict[str, str]] = {"pool_names": "names"}
     wildcards = "pool_names"
 
     template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "pool_names", "all", "purge")
@@ -375,7 +372,8 @@ class SkyPoolDownOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``pool_down``."""
         values = super().build_arguments(context)
-        return {"names": values["pool_names"], "purge": values["purge"]}
+        del values["all"]
+        return values
 
 
 def _check_which(field: str, values: Mapping[str, Any]) -> None:

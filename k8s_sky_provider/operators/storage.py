@@ -166,6 +166,7 @@ class SkyStorageDeleteOperator(SkyBaseOperator):
     """
 
     action: ClassVar[str] = "storage_delete"
+    renamed: ClassVar[dict[str, str]] = {"all_storage": "all"}
     wildcards = "names"
 
     template_fields: Sequence[str] = (*SkyBaseOperator.template_fields, "names", "all_storage", "missing_ok")
@@ -195,7 +196,6 @@ class SkyStorageDeleteOperator(SkyBaseOperator):
     def build_arguments(self, context: Context | None) -> dict[str, Any]:
         """Return the arguments of the runner's ``storage_delete``."""
         values = super().build_arguments(context)
-        values["all"] = values.pop("all_storage")
         return {**values, "names": values["names"] or []}
 
 

@@ -213,7 +213,7 @@ class SkyTaskOperator(SkyBaseOperator):
         self._warn_of_no_retries()
 
     def _readers(self) -> dict[str, read.Reader]:
-        text, names = read.optional(read.text), read.optional(read.names)
+        text = read.optional(read.text)
         return {
             "sky_task_yaml": self.given_task,
             "render_task": read.bare_flag,
@@ -223,7 +223,7 @@ class SkyTaskOperator(SkyBaseOperator):
             "workspace": text,
             "file_mounts": read.optional(_mounts),
             "envs": read.variables,
-            "job_secrets": names,
+            "job_secrets": read.optional(read.names),
             "accelerators": read.optional(_accelerators),
             **dict.fromkeys(("cpus", "memory", "priority"), read.optional(read.text_or_number)),
             **dict.fromkeys(("minimum_cpus", "minimum_memory"), read.optional(read.number)),
@@ -312,7 +312,8 @@ class SkyTaskOperator(SkyBaseOperator):
         }
         resources = {**self._resources(values), **self.more_resources(values, task)}
         # SkyPilot takes those of a task alone.
-        storages = {target: file_mounts.pop(target) for target in _storages(file_mounts)}
+        storages = {target: source for target, source in file_mounts.items() if isinstance(source, Mapping)}
+        file_mounts = {target: source for target, source in file_mounts.items() if target not in storages}
         several = resources.pop("accelerators") if _are_several(resources.get("accelerators")) else None
         if not isinstance(task, str):
             has_workdir, mounted = workdir is not None, {*file_mounts, *storages}
@@ -435,10 +436,6 @@ def _mounts(name: str, value: object) -> dict[str, Any]:
         else read.text(f"{name}.{target}", source)
         for target, source in read.mapping(name, value).items()
     }
-
-
-def _storages(file_mounts: Mapping[str, Any]) -> list[str]:
-    return [target for target, source in file_mounts.items() if isinstance(source, Mapping)]
 
 
 def _accelerators(name: str, value: object) -> Any:
