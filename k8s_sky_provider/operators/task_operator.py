@@ -11,7 +11,7 @@ from jinja2 import TemplateError
 
 from k8s_sky_provider.exceptions import SkyRequestError, SkyRetriesWarning
 from k8s_sky_provider.operators import read
-from k8s_sky_provider.operators.base import SkyBaseOperator, bundle_root, dag_folder
+from k8s_sky_provider.operators.base import SkyBaseOperator, bundle_root, dag_folder, tries_left
 from k8s_sky_provider.operators.local_files import LocalFiles, fill_in, mount_in_pod, variables_of
 from k8s_sky_provider.operators.task import (
     Task,
@@ -39,6 +39,9 @@ _NOT_BOTH = (
 )
 ANY_CLOUD = "cheapest"
 """What airflow-provider-skypilot calls it when SkyPilot may choose."""
+
+UNTIL_LAST_TRY = "until_last_try"
+"""What ``use_spot`` is for spot instances on all tries but the last."""
 
 
 _warned_of: set[tuple[str, str]] = set()
@@ -75,7 +78,7 @@ class SkyTaskOperator(SkyBaseOperator):
     :param memory: GiB of memory of each node, as ``16`` or ``16+`` (templated)
     :param minimum_memory: GiB of memory that each node has at least; instead of ``memory`` (templated)
     :param instance_type: the cloud's name of the machine's type (templated)
-    :param use_spot: whether the nodes are spot instances (templated)
+    :param use_spot: whether the nodes are spot instances; ``until_last_try``: on all tries but the last (templated)
     :param disk_size: GiB of disk of each node (templated)
     :param disk_tier: ``low``, ``medium``, ``high``, ``ultra`` or ``best`` (templated)
     :param network_tier: ``standard`` or ``best`` (templated)
@@ -227,7 +230,7 @@ class SkyTaskOperator(SkyBaseOperator):
             "accelerators": read.optional(_accelerators),
             **dict.fromkeys(("cpus", "memory", "priority"), read.optional(read.text_or_number)),
             **dict.fromkeys(("minimum_cpus", "minimum_memory"), read.optional(read.number)),
-            "use_spot": read.optional(read.flag),
+            "use_spot": read.optional(_spot),
             **dict.fromkeys(("disk_size", "num_nodes"), read.optional(read.whole_number())),
             "open_ports": read.optional(_ports),
             "config": read.optional(read.mapping),
@@ -285,6 +288,8 @@ class SkyTaskOperator(SkyBaseOperator):
             if read.is_given(values[one]) and read.is_given(values[other]) and values[other] != ANY_CLOUD:
                 both = f"{read.shown(self.given(one))} and {read.shown(self.given(other))}"
                 raise SkyRequestError(f"{one} and {other}: give one of them, not both ({both})")
+        if values["use_spot"] == UNTIL_LAST_TRY and not self.retries:
+            raise SkyRequestError(f"use_spot: {UNTIL_LAST_TRY!r} needs retries; without them the first try is the last")
         if read.is_given(values["git_ref"]) and values["git_url"] is None:
             raise SkyRequestError(f"git_ref: {values['git_ref']!r} needs git_url, the repository that it is of")
 
@@ -310,6 +315,8 @@ class SkyTaskOperator(SkyBaseOperator):
             fill_in(target, envs): mount_in_pod(f"file_mounts.{target}", fill_in(source, envs), self._files.path_in_pod)
             for target, source in (values["file_mounts"] or {}).items()
         }
+        if values["use_spot"] == UNTIL_LAST_TRY:
+            values = {**values, "use_spot": context is None or tries_left(context["ti"]) > 0}
         resources = {**self._resources(values), **self.more_resources(values, task)}
         # SkyPilot takes those of a task alone.
         storages = {target: source for target, source in file_mounts.items() if isinstance(source, Mapping)}
@@ -481,3 +488,7 @@ def _workdir(values: Mapping[str, Any]) -> str | dict[str, str] | None:
 
 def _or_more(number: float | None) -> str | None:
     return None if number is None else f"{number:g}+"
+
+
+def _spot(name: str, value: object) -> bool | str:
+    return UNTIL_LAST_TRY if value == UNTIL_LAST_TRY else read.flag(name, value)

@@ -12,7 +12,7 @@ import pytest
 from k8s_sky_provider.exceptions import SkyRequestError
 from k8s_sky_provider.operators import SkyLaunchOperator, read, sections, task_url
 from k8s_sky_provider.operators.task import check_task
-from unit.k8s_sky_provider.operators.running import context_of, make_dag, read_task
+from unit.k8s_sky_provider.operators.running import TaskInstance, context_of, make_dag, read_task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,21 +151,14 @@ def test_a_value_of_a_wrong_type_is_named_with_the_right_one(task: object, messa
         ("service.readiness_probe.timeout_seconds", "15", 15),
         ("pool.workers", "4", 4),
         ("envs.N", "1.10", "1.10"),
-        ("labels", "2", None),
     ],
 )
 def test_numbers_and_flags_that_jinja_left_as_text(place: str, text: str, value: object) -> None:
-    """A wrong one is named by its place."""
-
     def task_with(content: object) -> Any:
         for key in reversed(place.split(".")):
             content = [content] if key == "0" else {key: content}
         return content
 
-    if value is None:
-        with pytest.raises(SkyRequestError, match=f"task.yaml: {place} is not a key"):
-            check_task(task_with(text), "task.yaml")
-        return
     checked = check_task(task_with(text), "task.yaml")
     assert json.dumps(checked) == json.dumps(task_with(value))
     if not isinstance(value, str):
@@ -389,3 +382,21 @@ class TestARawTask:
     def test_an_error_of_jinja_says_so(self, run: str) -> None:
         with pytest.raises(SkyRequestError, match=r"sky_task_yaml: Jinja cannot render .* give render_task=False"):
             self.arguments_of(sky_task_yaml={"run": run})
+
+
+@pytest.mark.usefixtures("deployment")
+class TestSpotUntilTheLastTry:
+    """``use_spot="until_last_try"``."""
+
+    @pytest.mark.parametrize(("try_number", "is_spot"), [(1, True), (2, True), (3, False)])
+    def test_the_last_try_has_none(self, try_number: int, is_spot: bool) -> None:
+        operator = SkyLaunchOperator(
+            task_id="launch", dag=make_dag(), sky_task_yaml={"run": "x"}, use_spot="{{ 'until_last_try' }}", retries=2
+        )
+        context = context_of(operator, TaskInstance(try_number=try_number, max_tries=2))
+        operator.render_template_fields(context)
+        assert operator.build_arguments(context)["overrides"]["resources"] == {"use_spot": is_spot}
+
+    def test_it_needs_retries(self) -> None:
+        with pytest.raises(SkyRequestError, match="use_spot: 'until_last_try' needs retries"):
+            SkyLaunchOperator(task_id="a", dag=make_dag(), sky_task_yaml={"run": "x"}, use_spot="until_last_try")
