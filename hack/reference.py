@@ -43,10 +43,11 @@ def parents(operator: type[SkyBaseOperator]) -> list[type[SkyBaseOperator]]:
 
 
 def parameters(operator: type[Any]) -> list[inspect.Parameter]:
-    """Return the parameters that a class itself has."""
-    if "__init__" not in vars(operator):
+    """Return the parameters that a class itself has, or has from one that is not exported."""
+    owner = next(cls for cls in operator.__mro__ if "__init__" in vars(cls))
+    if owner is not operator and not owner.__name__.startswith("_"):
         return []
-    return [p for p in inspect.signature(operator.__init__).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return [p for p in inspect.signature(owner.__init__).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
 def descriptions(operator: type[Any]) -> dict[str, str]:

@@ -146,7 +146,7 @@ def check_volume(volume: object, source: str) -> dict[str, Any]:
 def _check_can_be_sent(content: Mapping[str, Any], source: str) -> None:
     for key, value in content.items():
         try:
-            json.dumps(value, default=_to_be_known)
+            json.dumps({key: value}, default=_to_be_known)
         except (TypeError, ValueError, RecursionError) as error:
             raise SkyRequestError(f"{source}: {key} has a value that cannot be sent to the pod: {error}") from error
 

@@ -177,7 +177,7 @@ class SkyTaskOperator(SkyBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.sky_task_yaml = sky_task_yaml
-        self.render_task = render_task
+        self.render_task = read.bare_flag("render_task", render_task)
         self.job_name = job_name
         self.workdir = workdir
         self.git_url = git_url
@@ -219,7 +219,6 @@ class SkyTaskOperator(SkyBaseOperator):
         text = read.optional(read.text)
         return {
             "sky_task_yaml": self.given_task,
-            "render_task": read.bare_flag,
             "job_name": read.optional(read.job_name),
             **dict.fromkeys(("workdir", "git_url", "git_ref", "env_file", "secret_file", "infra", "cloud"), text),
             **dict.fromkeys(("gpus", "instance_type", "disk_tier", "network_tier", "local_disk", "image_id"), text),

@@ -122,7 +122,7 @@ class TestTask:
             pytest.param(f"run: {DEEP}", "cannot be read", id="too deep"),
             pytest.param("config: &a {b: *a}", "config has a value that cannot be sent", id="a value within itself"),
             pytest.param("? [a, b]\n: c", "cannot be read", id="a list as a key"),
-            pytest.param("2026-01-01: x", "2026-01-01 is not a key", id="a date as a key"),
+            pytest.param("2026-01-01: x", "2026-01-01 has a value that cannot be sent", id="a date as a key"),
             pytest.param(
                 "config: {2026-01-01: x}", "config has a value that cannot be sent", id="a date as an inner key"
             ),

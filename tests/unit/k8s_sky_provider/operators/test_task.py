@@ -378,6 +378,11 @@ class TestARawTask:
         assert arguments["task"] == task
         assert arguments["overrides"]["envs"] == {"A": "Zoë"}
 
+    @pytest.mark.parametrize("value", ["no", "{{ params.raw }}", 0, None])
+    def test_whether_it_is_one_is_no_template(self, value: Any) -> None:
+        with pytest.raises(SkyRequestError, match=r"render_task: .* must be True or False; it is not templated"):
+            SkyLaunchOperator(task_id="launch", dag=make_dag(), sky_task_yaml={"run": "x"}, render_task=value)
+
     @pytest.mark.parametrize("run", ["echo ${#NAME}", "{{ not_ours.name }}", "{% if %}"])
     def test_an_error_of_jinja_says_so(self, run: str) -> None:
         with pytest.raises(SkyRequestError, match=r"sky_task_yaml: Jinja cannot render .* give render_task=False"):

@@ -361,7 +361,7 @@ OTHERWISE: dict[tuple[type[SkyBaseOperator], str], str] = {
 }
 """The same of one operator, and of those that derive from it."""
 
-WITHOUT_KIND = {"python_callable"}
+WITHOUT_KIND = {"python_callable", "render_task"}
 NONE_TOO = {"skypilot_conn_id", "logging_interval"}
 """Parameters that have another default than None and take it."""
 
