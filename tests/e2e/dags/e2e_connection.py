@@ -13,7 +13,7 @@ with DAG(dag_id="e2e_connection", schedule=None, start_date=pendulum.datetime(20
             task_id="deferred" if deferrable else "synchronous",
             skypilot_conn_id="e2e_sky",
             bash_command="stat --dereference --format '%a %U' ~/.aws/credentials && cat ~/.aws/credentials && "
-            'echo "a variable of ${#E2E_FIELD} characters: $E2E_FIELD"',
+            'echo "a variable of $(printf %s "$E2E_FIELD" | wc -c) characters: $E2E_FIELD"',
             deferrable=deferrable,
         )
     SkyBashOperator(task_id="missing", skypilot_conn_id="e2e_no_such_connection", bash_command="true")
