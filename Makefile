@@ -39,8 +39,8 @@ test-unit: $(VENV)/installed $(SKYPILOT)/installed ## unit tests, without a clus
 	$(BIN)/pytest tests/unit -n auto
 
 .PHONY: golden
-golden: $(VENV)/installed ## write what every operator sends anew, into tests/unit/k8s_sky_provider/golden; fails if that changes a file
-	GOLDEN=rewrite $(BIN)/pytest tests/unit/k8s_sky_provider/test_golden.py -q
+golden: $(VENV)/installed $(SKYPILOT_VENV)/installed ## write what every operator sends anew, into tests/unit/k8s_sky_provider/golden, and the tables of commands in docs/operators.md; fails if that changes a file
+	GOLDEN=rewrite $(BIN)/pytest tests/unit/k8s_sky_provider/test_golden.py tests/skypilot -k "golden or page" -q
 
 .PHONY: test-oldest-airflow
 test-oldest-airflow: $(OLDEST_AIRFLOW)/installed $(SKYPILOT)/installed ## unit tests on the oldest Airflow that is supported
@@ -55,7 +55,7 @@ test-chart: $(VENV)/installed tools ## the chart as helm renders it
 	$(BIN)/pytest tests/chart
 
 .PHONY: test-skypilot
-test-skypilot: $(VENV)/installed $(SKYPILOT_VENV)/installed ## what our operators and runner, and SkyPilot itself, make of 180 task files
+test-skypilot: $(VENV)/installed $(SKYPILOT_VENV)/installed ## what our operators and runner, and SkyPilot itself, make of 180 task files; its commands and options against the operators'
 	$(BIN)/pytest tests/skypilot -q
 
 .PHONY: test-e2e
