@@ -44,7 +44,7 @@ class Engine(ManagedJobs, Services, Tasks, Clusters, ClusterJobs, Files, Machine
     call: Caller = InProcess()
 
     def __init__(self) -> None:
-        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _wait_for_others)
+        sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", _wait_for_others)
         # Otherwise spinners print encoded lines that only SkyPilot's own client understands.
         sky_annotations.is_on_api_server = False
         for handler in logging.getLogger("sky").handlers:
