@@ -99,8 +99,8 @@ def _content(
 ) -> bytes:
     """Return what a URL has; ``what`` is what errors call it."""
     url, where = httpx.URL(source), ""
-    # Proxies and certificates of the worker's environment hold, as everywhere; a password of its .netrc does not.
-    with httpx.Client(transport=transport, timeout=SECONDS_WITHOUT_A_BYTE, auth=lambda request: request) as client:
+    # Proxies and certificates of the worker's environment hold, as everywhere.
+    with httpx.Client(transport=transport, timeout=SECONDS_WITHOUT_A_BYTE) as client:
         for _ in range(_REDIRECTS + 1):
             if url.scheme != "https" or url.userinfo:
                 raise SkyRequestError(
