@@ -146,8 +146,12 @@ def _new_name(pod: k8s.V1Pod) -> str:
     return f"{pod.metadata.name}-{secrets.token_hex(4)}"
 
 
+def _container(pod: k8s.V1Pod, name: str) -> k8s.V1Container:
+    return next(container for container in pod.spec.containers if container.name == name)
+
+
 def _mount(pod: k8s.V1Pod, container_name: str, volume: k8s.V1Volume, directory: str, what: str) -> None:
-    container = next(container for container in pod.spec.containers if container.name == container_name)
+    container = _container(pod, container_name)
     if directory in {mount.mount_path for mount in container.volume_mounts or []}:
         raise SkyDeploymentError(
             f"{what} is for {directory}, where something else is mounted already; give one of them"
@@ -162,7 +166,7 @@ def _add_variables(pod: k8s.V1Pod, container_name: str, secret: str, keys: Mappi
 
     :raises SkyDeploymentError: if the container has a variable of that name already
     """
-    container = next(container for container in pod.spec.containers if container.name == container_name)
+    container = _container(pod, container_name)
     for name, key in keys.items():
         if any(variable.name == name for variable in container.env or []):
             raise SkyDeploymentError(

@@ -35,14 +35,13 @@ def task_path(name: str, value: object) -> str:
         raise SkyRequestError(f"{name}: must be a path or a mapping, not {type_name(value)}")
     if not value.strip():
         raise SkyRequestError(f"{name}: is empty; give a path or a dict")
+    # Not shown: it may have a secret in it.
     if re.match(rf"\s*({'|'.join([*sections.TASK, *sections.VOLUME])})\s*:(\s|$)", value) or "\n" in value.strip():
-        raise SkyRequestError(
-            f"{name}: {read.shown(value)} is the text of a YAML; give it as a dict, or the path or URL of its file"
-        )
+        raise SkyRequestError(f"{name}: is the text of a YAML; give it as a dict, or the path or URL of its file")
     if value.lstrip().startswith(("{", "[")):
         raise SkyRequestError(
-            f"{name}: {read.shown(value)} is the text of a dict or a list, as Jinja writes one: give the output of the "
-            "task that it comes from, or the DAG render_template_as_native_obj=True"
+            f"{name}: is the text of a dict or a list, as Jinja writes one: give the output of the task that it comes "
+            "from, or the DAG render_template_as_native_obj=True"
         )
     return value
 

@@ -110,7 +110,7 @@ def _content(
                 if response.next_request is None:
                     return _body(what, response, deadline, now)
                 url = response.next_request.url
-                where = f" leads to {str(url.copy_with(userinfo=b'', query=None))!r}, which"
+                where = f" leads to {shown(str(url.copy_with(userinfo=b'')))!r}, which"
     raise SkyRequestError(f"{what} leads to other URLs more than {_REDIRECTS} times")
 
 

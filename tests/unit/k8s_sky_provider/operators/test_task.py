@@ -362,6 +362,13 @@ def test_the_text_of_a_yaml_is_no_path(text: str) -> None:
         read_task(text, None)
 
 
+@pytest.mark.parametrize("text", ["secrets: {TOKEN: hunter2-hunter2}", "{'secrets': {'TOKEN': 'hunter2-hunter2'}}"])
+def test_the_text_of_a_yaml_or_dict_is_not_shown(text: str) -> None:
+    with pytest.raises(SkyRequestError, match="sky_task_yaml: is the text of a") as refused:
+        read_task(text, None)
+    assert "hunter2" not in str(refused.value)
+
+
 @pytest.mark.usefixtures("deployment")
 class TestARawTask:
     """A task in which Jinja has nothing to say."""
