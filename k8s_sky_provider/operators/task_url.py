@@ -106,6 +106,7 @@ def _content(
                 raise SkyRequestError(
                     f"{what}{where} is not taken: it must be an https URL with no name or password in it"
                 )
+            _check_time(what, deadline, now)
             with client.stream("GET", url) as response:
                 if response.next_request is None:
                     return _body(what, response, deadline, now)
@@ -125,6 +126,10 @@ def _body(what: str, response: httpx.Response, deadline: float, now: Callable[[]
         content += piece
         if len(content) > _BYTES:
             raise SkyRequestError(f"{what} has more than {_BYTES} bytes, and a YAML file may not")
-        if now() > deadline:
-            raise SkyTransientError(f"{what} was not read within {SECONDS_TO_READ:g} s")
+        _check_time(what, deadline, now)
     return bytes(content)
+
+
+def _check_time(what: str, deadline: float, now: Callable[[], float]) -> None:
+    if now() > deadline:
+        raise SkyTransientError(f"{what} was not read within {SECONDS_TO_READ:g} s")

@@ -146,6 +146,14 @@ def test_one_that_sends_a_byte_now_and_then_is_left() -> None:
         )
 
 
+def test_one_that_leads_to_others_slowly_is_left() -> None:
+    clock = iter(range(0, 1000, 20))
+    web = Web(a=leads_to("/b"), b=leads_to("/c"), c=httpx.Response(200, text=TASK))
+    with pytest.raises(SkyTransientError, match="was not read within 30 s"):
+        task_url.read("sky_task_yaml", "https://example.com/a", transport=web, now=lambda: float(next(clock)))
+    assert [request.url.path for request in web.asked] == ["/a"]
+
+
 def test_no_signature_is_logged_or_in_an_error(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", logger="httpx")
     web = Web(
